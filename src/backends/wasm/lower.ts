@@ -1,0 +1,577 @@
+/**
+ * Lowers a network to operations on WebAssembly memory.
+ *
+ * Weights become {@link Matmul}s: a convolution is one over the rows `[past | new]` of its input, a transposed one a
+ * convolution with `stride` times the outputs, LayerScale is folded into the rows before it. An activation in front of a
+ * convolution happens while its input is copied next to the past, so most layers pass over their data once.
+ *
+ * @module
+ */
+import type { Ports, TensorSource } from "../../core/backend.ts";
+import { NotSupportedError } from "../../core/errors.ts";
+import { ropeAngle, cosSin, ropeFrequencies } from "../../core/math.ts";
+import {
+  type AttentionLayer,
+  codebookTensors,
+  type ConvLayer,
+  type ConvTransposeLayer,
+  inputPositions,
+  type Layer,
+  type LayerNormLayer,
+  type LinearLayer,
+  type Network,
+  padLeft,
+  padRight,
+  positionsAfter,
+  projections,
+  type ResidualLayer,
+  type ResidualQuantizer,
+  taps,
+  tensorsOf,
+} from "../../core/network.ts";
+import { Matmul } from "./matmul.ts";
+import type { Memory } from "./memory.ts";
+
+const F32 = 4;
+
+/** What a step hands to every operation. */
+export interface Pass {
+  /** Where the stream's memory starts. */
+  state: number;
+  /** Frames that went through before. */
+  frames: number;
+  ports: Ports;
+  /** Row of the ports, and first frame of this pass in it. */
+  row: number;
+  frame: number;
+}
+
+/** One lowered layer: `positions` rows at `x` become rows at `y`, added to what is there with `accumulate`. */
+interface Op {
+  run(x: number, positions: number, y: number, pass: Pass, accumulate: boolean): void;
+  /** Works on `x` itself and leaves `y` alone. */
+  inPlace?: boolean;
+  canAccumulate?: boolean;
+}
+
+/** How a layer's memory lies in a stream's block, and how it is brought into the canonical layout and back. */
+export interface StateSlot {
+  /** Tensors of `networkState` that it stands for. */
+  count: number;
+  save(state: number, frames: number): Float32Array[];
+  load(state: number, frames: number, tensors: Float32Array[]): void;
+}
+
+export interface Lowered {
+  /** Runs `positions` positions that lie at `input`; the result lies at the returned pointer. */
+  run(positions: number, pass: Pass): number;
+  /** Where the samples of an encoding step go. */
+  input: number;
+  slots: StateSlot[];
+  /** Values of a stream's block. */
+  stateSize: number;
+  /** Bytes of packed weights. */
+  weights: number;
+}
+
+/** Lowers `network` for passes of at most `frames` frames. */
+export async function lower(network: Network, tensors: TensorSource, memory: Memory, frames: number): Promise<Lowered> {
+  const context = new Lowering(memory, tensors, network, frames);
+  const { layers } = network, positions = inputPositions(network, frames);
+  const before = memory.used;
+  const chain = await context.chain(layers, positions, 0);
+  const weights = memory.used - before;
+  const input = memory.allocate(positions), output = memory.allocate(outputSize(layers, positions));
+  context.allocateScratch();
+  return {
+    input,
+    slots: context.slots,
+    stateSize: context.stateSize,
+    weights,
+    run(n, pass) {
+      chain.run(input, n, output, pass, false);
+      return output;
+    },
+  };
+}
+
+function outputSize(layers: Layer[], positions: number): number {
+  for (const layer of layers) positions = positionsAfter(layer, positions);
+  return positions * (channelsAfter(layers) ?? 0);
+}
+
+/** Channels that the last layer with a say in it puts out. */
+function channelsAfter(layers: readonly Layer[]): number | undefined {
+  for (const layer of [...layers].reverse()) {
+    switch (layer.kind) {
+      case "conv":
+      case "convTranspose":
+      case "linear":
+        return layer.outChannels;
+      case "layerNorm":
+      case "scale":
+      case "attention":
+        return layer.channels;
+      case "dequantize":
+        return layer.quantizers[0].channels;
+      case "residual": {
+        const channels = channelsAfter(layer.branch);
+        if (channels !== undefined) return channels;
+      }
+    }
+  }
+  return undefined;
+}
+
+/** A buffer whose size is the largest that anyone asked for. */
+class Scratch {
+  size = 0;
+  at = 0;
+  need(n: number): this {
+    this.size = Math.max(this.size, n);
+    return this;
+  }
+}
+
+class Lowering {
+  readonly slots: StateSlot[] = [];
+  stateSize = 0;
+  readonly #memory: Memory;
+  readonly #tensors: TensorSource;
+  readonly #network: Network;
+  readonly #frames: number;
+  readonly #scratch = new Map<string, Scratch>();
+
+  constructor(memory: Memory, tensors: TensorSource, network: Network, frames: number) {
+    this.#memory = memory;
+    this.#tensors = tensors;
+    this.#network = network;
+    this.#frames = frames;
+  }
+
+  /** A buffer shared by everything that names it; its users do not overlap in time. */
+  #shared(name: string, n: number): Scratch {
+    let scratch = this.#scratch.get(name);
+    if (!scratch) this.#scratch.set(name, scratch = new Scratch());
+    return scratch.need(n);
+  }
+
+  allocateScratch(): void {
+    for (const scratch of this.#scratch.values()) scratch.at = this.#memory.allocate(scratch.size);
+  }
+
+  /** Room in a stream's block; returns its byte offset. */
+  #state(values: number): number {
+    const offset = this.stateSize * F32;
+    this.stateSize += Math.ceil(values / 16) * 16;
+    return offset;
+  }
+
+  /** Layers in a row. Between them data goes back and forth between two buffers of this depth. */
+  async chain(layers: readonly Layer[], positions: number, depth: number): Promise<Op> {
+    const steps: { op: Op; layer: Layer; to?: Scratch }[] = [];
+    let moves = 0;
+    for (let i = 0; i < layers.length; i++) {
+      let layer = layers[i], activation: "elu" | undefined, scale: Float32Array | undefined;
+      const next = layers[i + 1];
+      if (layer.kind === "elu" && (next?.kind === "conv" || next?.kind === "convTranspose")) {
+        activation = "elu";
+        layer = layers[++i];
+      } else if ((layer.kind === "linear" || layer.kind === "attention") && next?.kind === "scale") {
+        scale = await this.#tensors.read(tensorsOf(next)[0]);
+        i++;
+      }
+      const op = await this.#op(layer, positions, depth, activation, scale);
+      const after = positionsAfter(layer, positions);
+      const to = op.inPlace ? undefined : this.#shared(`depth ${depth}, ${moves++ % 2}`, after * (channelsAfter(layers.slice(0, i + 1)) ?? 0));
+      steps.push({ op, layer, to });
+      positions = after;
+    }
+    const last = steps.length - 1;
+    if (steps[last].op.inPlace) {
+      throw new NotSupportedError("The wasm backend cannot end a sequence of layers with a residual block.");
+    }
+    return {
+      canAccumulate: steps[last].op.canAccumulate,
+      run(x, n, y, pass, accumulate) {
+        for (let i = 0; i <= last; i++) {
+          const { op, layer, to } = steps[i];
+          const target = !to ? x : i === last ? y : to.at;
+          op.run(x, n, target, pass, accumulate && i === last);
+          x = target;
+          n = positionsAfter(layer, n);
+        }
+      },
+    };
+  }
+
+  async #op(layer: Layer, positions: number, depth: number, activation?: "elu", scale?: Float32Array): Promise<Op> {
+    const { kernels } = this.#memory;
+    switch (layer.kind) {
+      case "conv":
+        return this.#conv(layer, positions, activation);
+      case "convTranspose":
+        return this.#convTranspose(layer, positions, activation);
+      case "linear":
+        return this.#linear(layer, scale);
+      case "attention":
+        return this.#attention(layer, positions, scale);
+      case "layerNorm":
+        return this.#layerNorm(layer);
+      case "residual":
+        return this.#residual(layer, positions, depth);
+      case "quantize":
+        return this.#quantize(layer.quantizers, positions);
+      case "dequantize":
+        return this.#dequantize(layer.quantizers, positions);
+      case "gelu":
+      case "elu": {
+        const channels = this.#channelsBefore(layer), kernel = kernels[layer.kind];
+        return { run: (x, n, y) => kernel(x, y, n * channels) };
+      }
+      case "scale":
+        throw new NotSupportedError(`The wasm backend cannot scale (${layer.name}) other than after a linear or attention layer.`);
+    }
+  }
+
+  /** Channels that enter an activation, found by its place in the network. */
+  #channelsBefore(layer: Layer): number {
+    const search = (layers: readonly Layer[], outer: number | undefined): number | undefined => {
+      for (let i = 0; i < layers.length; i++) {
+        const before = channelsAfter(layers.slice(0, i)) ?? outer, here = layers[i];
+        if (here === layer) return before;
+        const inside = here.kind === "residual" ? search(here.branch, before) ?? search(here.shortcut, before) : undefined;
+        if (inside !== undefined) return inside;
+      }
+      return undefined;
+    };
+    return search(this.#network.layers, undefined)!;
+  }
+
+  /** Bias of a layer in memory; zeros where it has none. */
+  async #bias(layer: { bias: boolean; outChannels: number } & Layer, map: (bias: Float32Array) => Float32Array = (b) => b): Promise<number> {
+    const bias = layer.bias ? await this.#tensors.read(tensorsOf(layer)[1]) : new Float32Array(layer.outChannels);
+    return this.#memory.store(map(bias));
+  }
+
+  /**
+   * The buffer `[past | new | right padding]` in front of a convolution: fills it from the stream's memory and from x,
+   * and afterwards remembers the newest `past` rows.
+   */
+  #history(layer: ConvLayer | ConvTransposeLayer, past: number, positions: number, activation?: "elu"): {
+    fill(x: number, n: number, pass: Pass): number;
+    keep(n: number, pass: Pass): void;
+  } {
+    const { kernels } = this.#memory, row = layer.inChannels * F32;
+    const replicate = layer.kind === "conv" && layer.padMode === "replicate";
+    const buffer = this.#shared("history", (past + positions) * layer.inChannels);
+    const offset = past ? this.#state(past * layer.inChannels) : 0;
+    if (past) {
+      const size = past * layer.inChannels;
+      this.slots.push({
+        count: 1,
+        save: (state) => [this.#memory.view(state + offset, size).slice()],
+        load: (state, _frames, [values]) => this.#memory.view(state + offset, size).set(values),
+      });
+    }
+    return {
+      fill(x, n, pass) {
+        const fresh = buffer.at + past * row, end = fresh + n * row, right = padRight(layer, n);
+        if (activation) kernels.elu(x, fresh, n * layer.inChannels);
+        else kernels.move(fresh, x, n * row);
+        if (replicate && pass.frames === 0) for (let i = 0; i < past; i++) kernels.move(buffer.at + i * row, fresh, row);
+        else kernels.move(buffer.at, pass.state + offset, past * row);
+        if (replicate) for (let i = 0; i < right; i++) kernels.move(end + i * row, end - row, row);
+        else kernels.zero(end, right * row);
+        return buffer.at;
+      },
+      keep(n, pass) {
+        kernels.move(pass.state + offset, buffer.at + n * row, past * row);
+      },
+    };
+  }
+
+  async #conv(layer: ConvLayer, positions: number, activation?: "elu"): Promise<Op> {
+    const { inChannels, outChannels, kernel, stride, dilation } = layer, memory = this.#memory;
+    const weight = await this.#tensors.read(tensorsOf(layer)[0]), bias = await this.#bias(layer);
+    const history = this.#history(layer, padLeft(layer), positions, activation);
+    // Taps that lie side by side make one product; with a dilation each tap is one of its own.
+    const joined = dilation === 1 ? kernel : 1;
+    const products: Matmul[] = [], zeros = dilation === 1 ? 0 : memory.allocate(outChannels);
+    for (let tap = 0; tap < kernel; tap += joined) {
+      const rows = new Float32Array(outChannels * joined * inChannels);
+      let at = 0;
+      for (let o = 0; o < outChannels; o++) {
+        for (let j = 0; j < joined; j++) {
+          for (let c = 0; c < inChannels; c++) rows[at++] = weight[(o * inChannels + c) * kernel + tap + j];
+        }
+      }
+      products.push(new Matmul(memory, rows, outChannels, joined * inChannels, tap === 0 ? bias : zeros));
+    }
+    return {
+      canAccumulate: true,
+      run(x, n, y, pass, accumulate) {
+        const from = history.fill(x, n, pass), rows = positionsAfter(layer, n);
+        products.forEach((product, tap) =>
+          product.run(from + tap * dilation * inChannels * F32, stride * inChannels * F32, y, outChannels * F32, rows, accumulate || tap > 0)
+        );
+        history.keep(n, pass);
+      },
+    };
+  }
+
+  async #convTranspose(layer: ConvTransposeLayer, positions: number, activation?: "elu"): Promise<Op> {
+    const { inChannels, outChannels, kernel, stride, groups } = layer, memory = this.#memory;
+    const weight = await this.#tensors.read(tensorsOf(layer)[0]), past = taps(layer) - 1;
+    const history = this.#history(layer, past, positions, activation), row = inChannels * F32;
+    if (groups === inChannels && groups === outChannels) {
+      const rows = new Float32Array(taps(layer) * stride * inChannels);
+      for (let c = 0; c < inChannels; c++) for (let j = 0; j < kernel; j++) rows[j * inChannels + c] = weight[c * kernel + j];
+      const w = memory.store(rows), bias = await this.#bias(layer);
+      return {
+        run(x, n, y, pass) {
+          const from = history.fill(x, n, pass) + past * row;
+          memory.kernels.depthwise_transpose(from, w, bias, y, inChannels, stride, past + 1, n);
+          history.keep(n, pass);
+        },
+      };
+    }
+    // Output i of a group of `stride` is a product over the last inputs, so the group is one product of stride * outChannels rows.
+    const perGroup = outChannels / groups, inputs = (past + 1) * inChannels;
+    const rows = new Float32Array(stride * outChannels * inputs);
+    for (let c = 0; c < inChannels; c++) {
+      const group = Math.floor(c / (inChannels / groups));
+      for (let o = 0; o < perGroup; o++) {
+        for (let k = 0; k < kernel; k++) {
+          const i = k % stride, j = (k - i) / stride; // output i mixes x[t - j]
+          rows[(i * outChannels + group * perGroup + o) * inputs + (past - j) * inChannels + c] = weight[(c * perGroup + o) * kernel + k];
+        }
+      }
+    }
+    const bias = await this.#bias(layer, (b) => Float32Array.from({ length: stride * outChannels }, (_, i) => b[i % outChannels]));
+    const product = new Matmul(memory, rows, stride * outChannels, inputs, bias);
+    return {
+      canAccumulate: true,
+      run(x, n, y, pass, accumulate) {
+        product.run(history.fill(x, n, pass), row, y, stride * outChannels * F32, n, accumulate);
+        history.keep(n, pass);
+      },
+    };
+  }
+
+  async #linear(layer: LinearLayer, scale?: Float32Array): Promise<Op> {
+    const { inChannels, outChannels } = layer;
+    const weight = scaled(await this.#tensors.read(tensorsOf(layer)[0]), scale);
+    const product = new Matmul(this.#memory, weight, outChannels, inChannels, await this.#bias(layer, (b) => scaled(b, scale)));
+    return {
+      canAccumulate: true,
+      run: (x, n, y, _pass, accumulate) => product.run(x, inChannels * F32, y, outChannels * F32, n, accumulate),
+    };
+  }
+
+  async #layerNorm(layer: LayerNormLayer): Promise<Op> {
+    const [gain, bias] = await Promise.all(tensorsOf(layer).map((t) => this.#tensors.read(t)));
+    const gainAt = this.#memory.store(gain), biasAt = this.#memory.store(bias), { kernels } = this.#memory;
+    return { run: (x, n, y) => kernels.layer_norm(x, gainAt, biasAt, y, layer.channels, n, layer.eps) };
+  }
+
+  async #residual(layer: ResidualLayer, positions: number, depth: number): Promise<Op> {
+    const { kernels } = this.#memory;
+    const branch = await this.chain(layer.branch, positions, depth + 1);
+    if (!branch.canAccumulate) throw new NotSupportedError("The wasm backend cannot add the last layer of a residual branch to its input.");
+    if (layer.shortcut.length === 0) {
+      return { inPlace: true, run: (x, n, _y, pass) => branch.run(x, n, x, pass, true) };
+    }
+    const shortcut = await this.chain(layer.shortcut, positions, depth + 1);
+    const channels = channelsAfter(layer.shortcut)!, sum = this.#shared(`sum ${depth}`, positions * channels);
+    return {
+      inPlace: true,
+      run(x, n, _y, pass) {
+        shortcut.run(x, n, sum.at, pass, false);
+        branch.run(x, n, sum.at, pass, true);
+        kernels.move(x, sum.at, n * channels * F32);
+      },
+    };
+  }
+
+  async #attention(layer: AttentionLayer, positions: number, scale?: Float32Array): Promise<Op> {
+    const { channels, heads, keyValueHeads, headDim, window, ropeTheta } = layer, memory = this.#memory, { kernels } = memory;
+    const padded = Math.ceil(headDim / 16) * 16, ring = Math.ceil((window + 1) / 16) * 16;
+    const parts = projections(layer);
+    // Heads are padded to whole panels with rows (and, for the output, columns) of zeros.
+    const rows: Float32Array[] = [], biases: Float32Array[] = [];
+    for (const [part, count, factor] of [[parts.query, heads, 1 / Math.sqrt(headDim)], [parts.key, keyValueHeads, 1], [parts.value, keyValueHeads, 1]] as const) {
+      const weight = await this.#tensors.read(tensorsOf(part)[0]);
+      const bias = part.bias ? await this.#tensors.read(tensorsOf(part)[1]) : new Float32Array(part.outChannels);
+      rows.push(padHeads(weight, count, headDim * channels, padded * channels).map((v) => v * factor));
+      biases.push(padHeads(bias, count, headDim, padded).map((v) => v * factor));
+    }
+    const inner = (heads + 2 * keyValueHeads) * padded;
+    const qkv = new Matmul(memory, concat(rows), inner, channels, memory.store(concat(biases)));
+    const outWeight = scaled(await this.#tensors.read(tensorsOf(parts.output)[0]), scale);
+    const output = new Matmul(
+      memory,
+      padHeads(outWeight, channels * heads, headDim, padded),
+      channels,
+      heads * padded,
+      await this.#bias(parts.output, (b) => scaled(b, scale)),
+    );
+    const frequencies = ropeFrequencies(ropeTheta, headDim), half = headDim / 2;
+    const perFrame = positions / this.#frames, block = ring - window + 1;
+    const qkvAt = this.#shared("qkv", positions * inner), attended = this.#shared("attended", positions * heads * padded);
+    const tables = this.#shared("rotary", positions * headDim), scores = this.#shared("scores", block * ring), mask = this.#shared("mask", ring);
+    const zeros = this.#shared("zeros", Math.max(ring, padded)); // never written
+    const size = keyValueHeads * ring * padded, keysAt = this.#state(size), valuesAt = this.#state(size);
+    this.slots.push(ringSlot(memory, [keysAt, valuesAt], { keyValueHeads, ring, padded, headDim, window, perFrame }));
+    return {
+      canAccumulate: true,
+      run(x, n, y, pass, accumulate) {
+        const start = pass.frames * perFrame, table = memory.view(tables.at, n * headDim);
+        for (let t = 0; t < n; t++) {
+          for (let j = 0; j < half; j++) {
+            const [cos, sin] = cosSin(ropeAngle(start + t, frequencies[j]));
+            table[t * headDim + j] = cos;
+            table[t * headDim + half + j] = sin;
+          }
+        }
+        qkv.run(x, channels * F32, qkvAt.at, inner * F32, n, false);
+        kernels.attention(
+          qkvAt.at, n, start, tables.at, pass.state + keysAt, pass.state + valuesAt, ring, window, heads, keyValueHeads,
+          headDim, padded, scores.at, mask.at, zeros.at, attended.at,
+        );
+        output.run(attended.at, heads * padded * F32, y, channels * F32, n, accumulate);
+      },
+    };
+  }
+
+  /** Entries of a codebook, `embed_sum / max(cluster_usage, 1e-5)` in f32 (transformers, MimiEuclideanCodebook.embed). */
+  async #codebook(quantizer: ResidualQuantizer, index: number): Promise<Float32Array> {
+    const { sum, usage } = codebookTensors(quantizer, index);
+    const sums = await this.#tensors.read(sum), used = await this.#tensors.read(usage);
+    const floor = Math.fround(1e-5);
+    return sums.map((v, i) => v / Math.max(used[Math.floor(i / quantizer.dim)], floor));
+  }
+
+  async #quantize(quantizers: ResidualQuantizer[], positions: number): Promise<Op> {
+    const memory = this.#memory, { kernels } = memory, branches: ((x: number, n: number, pass: Pass) => void)[] = [];
+    let first = 0;
+    for (const quantizer of quantizers) {
+      const { size, dim, channels, projected } = quantizer, base = first;
+      const projection = projected
+        ? new Matmul(memory, await this.#tensors.read(tensorsOf({ kind: "quantize", quantizers: [quantizer] })[0]), dim, channels, memory.allocate(dim))
+        : undefined;
+      const residual = this.#shared("residual", positions * dim), scores = this.#shared("code scores", positions * size);
+      const books: { entries: number; half: number }[] = [];
+      for (let i = 0; i < quantizer.codebooks; i++) {
+        const entries = await this.#codebook(quantizer, i), half = new Float32Array(size);
+        for (let e = 0; e < size; e++) {
+          let squares = 0;
+          for (let c = e * dim; c < (e + 1) * dim; c++) squares += entries[c] * entries[c];
+          half[e] = -squares / 2;
+        }
+        books.push({ entries: memory.store(entries), half: memory.store(half) });
+      }
+      branches.push((x, n, pass) => {
+        if (projection) projection.run(x, channels * F32, residual.at, dim * F32, n, false);
+        else kernels.move(residual.at, x, n * dim * F32);
+        const { codebooks, codes } = pass.ports, out = codes[pass.row], frames = out.length / codebooks;
+        for (let i = 0; i < books.length && base + i < codebooks; i++) {
+          // The nearest entry maximises x . c - |c|^2 / 2.
+          kernels.dot(books[i].entries, dim * F32, books[i].half, residual.at, dim * F32, scores.at, size * F32, size, dim, n, false);
+          for (let t = 0; t < n; t++) {
+            const code = kernels.argmax(scores.at + t * size * F32, size);
+            out[(base + i) * frames + pass.frame + t] = code;
+            kernels.add(residual.at + t * dim * F32, books[i].entries + code * dim * F32, dim, -1);
+          }
+        }
+      });
+      first += quantizer.codebooks;
+    }
+    return { run: (x, n, _y, pass) => branches.forEach((branch) => branch(x, n, pass)) };
+  }
+
+  async #dequantize(quantizers: ResidualQuantizer[], positions: number): Promise<Op> {
+    const memory = this.#memory, { kernels } = memory;
+    const branches: ((n: number, y: number, pass: Pass, accumulate: boolean) => void)[] = [];
+    let first = 0;
+    for (const quantizer of quantizers) {
+      const { dim, channels, projected } = quantizer, base = first;
+      const projection = projected
+        ? new Matmul(memory, await this.#tensors.read(tensorsOf({ kind: "dequantize", quantizers: [quantizer] })[0]), channels, dim, memory.allocate(channels))
+        : undefined;
+      const sums = this.#shared("residual", positions * dim), books: number[] = [];
+      for (let i = 0; i < quantizer.codebooks; i++) books.push(memory.store(await this.#codebook(quantizer, i)));
+      branches.push((n, y, pass, accumulate) => {
+        const { codebooks, codes } = pass.ports, input = codes[pass.row], frames = input.length / codebooks;
+        if (base >= codebooks) return;
+        kernels.zero(sums.at, n * dim * F32);
+        for (let i = 0; i < books.length && base + i < codebooks; i++) {
+          for (let t = 0; t < n; t++) {
+            const code = input[(base + i) * frames + pass.frame + t];
+            kernels.add(sums.at + t * dim * F32, books[i] + code * dim * F32, dim, 1);
+          }
+        }
+        if (projection) projection.run(sums.at, dim * F32, y, channels * F32, n, accumulate);
+        else if (accumulate) kernels.add(y, sums.at, n * dim, 1);
+        else kernels.move(y, sums.at, n * dim * F32);
+      });
+      first += quantizer.codebooks;
+    }
+    return { run: (_x, n, y, pass) => branches.forEach((branch, i) => branch(n, y, pass, i > 0)) };
+  }
+}
+
+/** Keys and values: rings of padded rows in a stream's block, the last `window - 1` rows of headDim values outside. */
+function ringSlot(
+  memory: Memory,
+  offsets: number[],
+  shape: { keyValueHeads: number; ring: number; padded: number; headDim: number; window: number; perFrame: number },
+): StateSlot {
+  const { keyValueHeads, ring, padded, headDim, window, perFrame } = shape, kept = window - 1;
+  const each = (state: number, frames: number, visit: (inRing: Float32Array, part: number, outside: number) => void) => {
+    const end = frames * perFrame;
+    offsets.forEach((offset, part) => {
+      for (let head = 0; head < keyValueHeads; head++) {
+        for (let position = Math.max(0, end - kept); position < end; position++) {
+          const row = (head * ring + position % ring) * padded;
+          visit(memory.view(state + offset + row * F32, headDim), part, (head * kept + position - (end - kept)) * headDim);
+        }
+      }
+    });
+  };
+  return {
+    count: offsets.length,
+    save(state, frames) {
+      const out = offsets.map(() => new Float32Array(keyValueHeads * kept * headDim));
+      each(state, frames, (row, part, at) => out[part].set(row, at));
+      return out;
+    },
+    load(state, frames, tensors) {
+      each(state, frames, (row, part, at) => row.set(tensors[part].subarray(at, at + headDim)));
+    },
+  };
+}
+
+/** Multiplies rows (or values) by one factor each. */
+function scaled(values: Float32Array, scale: Float32Array | undefined): Float32Array {
+  if (!scale) return values;
+  const columns = values.length / scale.length;
+  return values.map((v, i) => v * scale[Math.floor(i / columns)]);
+}
+
+/** `count` blocks of `from` values become blocks of `to`, filled up with zeros. */
+function padHeads(values: Float32Array, count: number, from: number, to: number): Float32Array {
+  const out = new Float32Array(count * to);
+  for (let i = 0; i < count; i++) out.set(values.subarray(i * from, (i + 1) * from), i * to);
+  return out;
+}
+
+function concat(arrays: Float32Array[]): Float32Array {
+  const out = new Float32Array(arrays.reduce((n, a) => n + a.length, 0));
+  let at = 0;
+  for (const array of arrays) {
+    out.set(array, at);
+    at += array.length;
+  }
+  return out;
+}

@@ -1,0 +1,108 @@
+/**
+ * The WebAssembly memory of one program: kernels, and an allocator that only ever grows.
+ *
+ * @module
+ */
+import { MimiRangeError } from "../../core/errors.ts";
+import { KERNELS } from "./kernels.wasm.ts";
+
+/** The exported functions of kernels/kernels.ts; pointers and strides in bytes. */
+export interface Kernels {
+  gemm(w: number, ldw: number, panel: number, bias: number, x: number, ldx: number, y: number, ldy: number, M: number, K: number, T: number, accumulate: boolean): void;
+  dot(w: number, ldw: number, bias: number, x: number, ldx: number, y: number, ldy: number, M: number, K: number, T: number, accumulate: boolean): void;
+  elu(x: number, out: number, n: number): void;
+  gelu(x: number, out: number, n: number): void;
+  layer_norm(x: number, gain: number, bias: number, out: number, n: number, T: number, eps: number): void;
+  add(y: number, x: number, n: number, sign: number): void;
+  argmax(x: number, n: number): number;
+  move(to: number, from: number, bytes: number): void;
+  zero(at: number, bytes: number): void;
+  attention(
+    qkv: number, T: number, start: number, tables: number, keys: number, values: number, R: number, window: number,
+    heads: number, keyValueHeads: number, headDim: number, P: number, scores: number, mask: number, zeros: number, out: number,
+  ): void;
+  depthwise_transpose(x: number, w: number, bias: number, out: number, C: number, stride: number, taps: number, T: number): void;
+}
+
+const PAGE = 65536;
+const FIRST_FREE = 4096; // the kernels' own static data lies below
+const ALIGN = 64;
+/** Readable and writable bytes past the end of every buffer: kernels work on whole vectors of 16 bytes. */
+const SLACK = 16;
+
+let compiled: Promise<WebAssembly.Module> | undefined;
+
+function compileKernels(): Promise<WebAssembly.Module> {
+  return compiled ??= WebAssembly.compile(Uint8Array.from(atob(KERNELS), (c) => c.charCodeAt(0)));
+}
+
+/** Whether this engine can compile the kernels (it needs WebAssembly with fixed-width SIMD). */
+export async function kernelsAvailable(): Promise<true | string> {
+  if (typeof WebAssembly === "undefined") return "this runtime has no WebAssembly";
+  try {
+    await compileKernels();
+    return true;
+  } catch (error) {
+    compiled = undefined;
+    return `WebAssembly SIMD does not compile here (${(error as Error).message}); a content security policy needs 'wasm-unsafe-eval'`;
+  }
+}
+
+/** Linear memory with kernels on it. Pointers are byte offsets; views are made anew after growth. */
+export class Memory {
+  readonly kernels: Kernels;
+  readonly #memory: WebAssembly.Memory;
+  #top = FIRST_FREE;
+  #f32: Float32Array;
+
+  private constructor(module: WebAssembly.Module) {
+    this.#memory = new WebAssembly.Memory({ initial: 1, maximum: 65536 });
+    this.kernels = new WebAssembly.Instance(module, { env: { memory: this.#memory } }).exports as unknown as Kernels;
+    this.#f32 = new Float32Array(this.#memory.buffer);
+  }
+
+  static async create(): Promise<Memory> {
+    return new Memory(await compileKernels());
+  }
+
+  /** Bytes taken from the system. */
+  get total(): number {
+    return this.#memory.buffer.byteLength;
+  }
+
+  /** Bytes handed out so far. */
+  get used(): number {
+    return this.#top;
+  }
+
+  /** Room for `n` f32 values, zeroed, at a multiple of 64 bytes. */
+  allocate(n: number): number {
+    const at = this.#top, end = Math.ceil((at + n * 4 + SLACK) / ALIGN) * ALIGN;
+    if (end > this.total) {
+      try {
+        this.#memory.grow(Math.ceil((end - this.total) / PAGE));
+      } catch (cause) {
+        throw new MimiRangeError(
+          "ERR_OUT_OF_RANGE",
+          `The wasm backend needs ${end} bytes of memory, which this runtime does not give (at most 4 GiB are possible).`,
+          { cause },
+        );
+      }
+      this.#f32 = new Float32Array(this.#memory.buffer);
+    }
+    this.#top = end;
+    return at;
+  }
+
+  /** A view of `n` values; valid until the next allocation. */
+  view(at: number, n: number): Float32Array {
+    return this.#f32.subarray(at >>> 2, (at >>> 2) + n);
+  }
+
+  /** Allocates and fills. */
+  store(values: Float32Array): number {
+    const at = this.allocate(values.length);
+    this.view(at, values.length).set(values);
+    return at;
+  }
+}

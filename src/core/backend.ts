@@ -1,0 +1,80 @@
+/**
+ * What a backend is to the rest of the library: something that compiles a {@link Network} into a program, and steps
+ * streams through it.
+ *
+ * @module
+ */
+import type { Network, TensorSpec } from "./network.ts";
+
+/** Weights by their name in the reference layout, already checked against the network. */
+export interface TensorSource {
+  read(spec: TensorSpec): Promise<Float32Array>;
+}
+
+/** How weights are kept. `f32` is the reference: same codes and audio as transformers. */
+export type Precision = "f32";
+
+export interface CompileOptions {
+  precision: Precision;
+}
+
+/** An execution provider. */
+export interface Backend {
+  readonly name: string;
+  /** Whether a program's `step`, `save` and `load` finish before they return. */
+  readonly sync: boolean;
+  /** Whether this runtime can run it: `true`, or a sentence that says why not. */
+  available(): Promise<true | string>;
+  compile(network: Network, tensors: TensorSource, options: CompileOptions): Promise<Program>;
+}
+
+/**
+ * What goes in and out of a step, one entry a row. Encoding reads `audio` and writes `codes`; decoding reads `codes` and
+ * writes `audio`.
+ */
+export interface Ports {
+  /**
+   * Samples of each row. Encoding accepts a last frame that is not full; the layers then pad it
+   * (`padRight` in network.ts), and the row's state must be reset before its next step.
+   */
+  audio: Float32Array[];
+  /** Codes of each row, [codebooks, frames]. */
+  codes: Uint16Array[];
+  /** Codebooks that are coded, from the first. */
+  codebooks: number;
+}
+
+/** A stream's memory. Belongs to the program that created it. */
+export interface State {
+  /** Whole frames that have gone through. */
+  readonly frames: number;
+}
+
+/** A stream's memory as plain data: `tensors` in the order and layout of `networkState`. */
+export interface StateData {
+  frames: number;
+  tensors: Float32Array[];
+}
+
+/** Bytes that a program holds. */
+export interface ProgramMemory {
+  weights: number;
+  /** Of one stream. */
+  state: number;
+  /** Everything allocated, free space inside included. */
+  total: number;
+}
+
+/** A compiled network with its weights. */
+export interface Program {
+  readonly memory: ProgramMemory;
+  createState(): State;
+  freeState(state: State): void;
+  /** Back to the beginning of a stream. */
+  reset(state: State): void | Promise<void>;
+  /** `frames` frames of every row; returns nothing exactly when the backend is synchronous. */
+  step(rows: State[], ports: Ports, frames: number): void | Promise<void>;
+  save(state: State): StateData | Promise<StateData>;
+  load(state: State, data: StateData): void | Promise<void>;
+  close(): void;
+}

@@ -1,0 +1,90 @@
+/**
+ * Weights of a file, in either published layout, as the tensors that a network asks for.
+ *
+ * @module
+ */
+import type { TensorSource } from "./backend.ts";
+import type { MimiConfig } from "./config.ts";
+import { FormatError } from "./errors.ts";
+import { decoderNetwork, encoderNetwork, type Layout, LAYOUTS, type Placement } from "./mimi.ts";
+import { type Network, networkTensors, sizeOf, type TensorSpec } from "./network.ts";
+import type { Safetensors } from "./safetensors.ts";
+
+const MOST_LISTED = 40;
+const READABLE = ["F32", "F16", "BF16"];
+
+/**
+ * Matches a file against the networks that will read it: every tensor must be there with its shape, and nothing may be
+ * there that Mimi has no use for.
+ *
+ * @throws {FormatError} `ERR_CHECKPOINT` that lists everything missing, misshapen or unknown.
+ */
+export function openCheckpoint(file: Safetensors, config: MimiConfig, networks: Network[]): TensorSource & { layout: Layout["name"] } {
+  const names = [...file.tensors.keys()];
+  const layout = LAYOUTS.find((l) => names.some((name) => l.sign.test(name)));
+  if (!layout) {
+    throw new FormatError(
+      "ERR_CHECKPOINT",
+      `${file.name}: not a Mimi checkpoint: no tensor is named as in the layouts of transformers or Kyutai (first of ${names.length}: ${names[0] ?? "none"}).`,
+    );
+  }
+  const problems: string[] = [];
+  const needed = unique(networks.flatMap(networkTensors));
+  for (const spec of needed) {
+    const placement = layout.place(spec.name, config);
+    const name = find(file, placement);
+    if (name === undefined) {
+      problems.push(`missing: ${placement.names[0]} ${JSON.stringify(shapeInFile(spec, placement))}`);
+      continue;
+    }
+    const { shape, dtype } = file.tensors.get(name)!, expected = shapeInFile(spec, placement);
+    if (shape.join() !== expected.join()) problems.push(`misshapen: ${name} is ${JSON.stringify(shape)}, expected ${JSON.stringify(expected)}`);
+    if (!READABLE.includes(dtype)) problems.push(`unreadable: ${name} is ${dtype}, expected ${READABLE.join(", ")}`);
+  }
+  const whole = unique([encoderNetwork(config), decoderNetwork(config)].flatMap(networkTensors));
+  const known = new Set(whole.flatMap((spec) => layout.place(spec.name, config).names));
+  for (const name of names) if (!known.has(name) && !layout.ignores(name)) problems.push(`unknown: ${name}`);
+  if (problems.length) {
+    const listed = [...new Set(problems)], rest = listed.length - MOST_LISTED;
+    throw new FormatError(
+      "ERR_CHECKPOINT",
+      `${file.name}: the weights (${layout.name} layout) do not fit the configuration:\n  ` +
+        listed.slice(0, MOST_LISTED).join("\n  ") + (rest > 0 ? `\n  and ${rest} more` : ""),
+    );
+  }
+  return {
+    layout: layout.name,
+    async read(spec: TensorSpec): Promise<Float32Array> {
+      const placement = layout.place(spec.name, config);
+      const values = await file.read(find(file, placement)!, placement.rows?.from, placement.rows?.count);
+      return placement.interleavedHeads ? toHalves(values, placement.interleavedHeads, sizeOf(spec.shape.slice(1))) : values;
+    },
+  };
+}
+
+function find(file: Safetensors, placement: Placement): string | undefined {
+  return placement.names.find((name) => file.tensors.has(name));
+}
+
+function shapeInFile(spec: TensorSpec, placement: Placement): number[] {
+  return placement.rows ? [placement.rows.of, ...spec.shape.slice(1)] : spec.shape;
+}
+
+function unique(specs: TensorSpec[]): TensorSpec[] {
+  return [...new Map(specs.map((s) => [s.name, s])).values()];
+}
+
+/** Rows of a query or key projection from interleaved rotary pairs (2j, 2j + 1) to halves (j, j + headDim / 2). */
+function toHalves(values: Float32Array, heads: number, columns: number): Float32Array {
+  const headDim = values.length / columns / heads, half = headDim / 2;
+  const out = new Float32Array(values.length);
+  for (let head = 0; head < heads; head++) {
+    for (let j = 0; j < half; j++) {
+      for (let part = 0; part < 2; part++) {
+        const from = (head * headDim + 2 * j + part) * columns;
+        out.set(values.subarray(from, from + columns), (head * headDim + part * half + j) * columns);
+      }
+    }
+  }
+  return out;
+}

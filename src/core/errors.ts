@@ -1,0 +1,124 @@
+/**
+ * Every error this library throws on purpose carries a stable `code` and says which argument was wrong, what was
+ * expected and what came. The class tells the kind of mistake, the code the exact one.
+ *
+ * `InvalidStateError` and `NotSupportedError` have the names that the Web Audio API uses for the same situations.
+ *
+ * @module
+ */
+
+/** What went wrong, for programs. Stable across releases; messages are not. */
+export type MimiErrorCode =
+  | "ERR_INVALID_ARGUMENT"
+  | "ERR_OUT_OF_RANGE"
+  | "ERR_EMPTY_INPUT"
+  | "ERR_NOT_FINITE"
+  | "ERR_SAMPLING_RATE"
+  | "ERR_PADDING"
+  | "ERR_CODE_OUT_OF_RANGE"
+  | "ERR_NUM_QUANTIZERS"
+  | "ERR_INVALID_STATE"
+  | "ERR_WRONG_MODEL"
+  | "ERR_NOT_SUPPORTED"
+  | "ERR_CONFIG"
+  | "ERR_SAFETENSORS"
+  | "ERR_CHECKPOINT"
+  | "ERR_WAV"
+  | "ERR_CONTAINER"
+  | "ERR_NOT_FOUND"
+  | "ERR_NETWORK";
+
+/** An error of this library, whatever its class: `isMimiError(e) && e.code === "ERR_CHECKPOINT"`. */
+export interface MimiError extends Error {
+  readonly code: MimiErrorCode;
+}
+
+/** An argument has the wrong type or shape. */
+export class MimiTypeError extends TypeError implements MimiError {
+  override readonly name: string = "MimiTypeError";
+  readonly code: MimiErrorCode;
+  constructor(code: MimiErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/** An argument has the right type and a value outside what is allowed. */
+export class MimiRangeError extends RangeError implements MimiError {
+  override readonly name: string = "MimiRangeError";
+  readonly code: MimiErrorCode;
+  constructor(code: MimiErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/** The object is not in a state in which this can be asked: it is closed, or that half of the model is not loaded. */
+export class InvalidStateError extends Error implements MimiError {
+  override readonly name: string = "InvalidStateError";
+  readonly code: MimiErrorCode;
+  constructor(code: MimiErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/** Asked for something that this backend, runtime or version does not do. */
+export class NotSupportedError extends Error implements MimiError {
+  override readonly name: string = "NotSupportedError";
+  readonly code: MimiErrorCode = "ERR_NOT_SUPPORTED";
+}
+
+/** Bytes that are not what their format promises: a config, weights, a WAV file, a container. */
+export class FormatError extends Error implements MimiError {
+  override readonly name: string = "FormatError";
+  readonly code: MimiErrorCode;
+  constructor(code: MimiErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/** A file or an address could not be read. `cause` holds the runtime's own error where there is one. */
+export class LoadError extends Error implements MimiError {
+  override readonly name: string = "LoadError";
+  readonly code: MimiErrorCode;
+  constructor(code: MimiErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/** Whether a caught value is an error of this library. */
+export function isMimiError(value: unknown): value is MimiError {
+  return [MimiTypeError, MimiRangeError, InvalidStateError, NotSupportedError, FormatError, LoadError]
+    .some((kind) => value instanceof kind);
+}
+
+/** A short picture of a value for error messages: `"abc"`, `Float32Array(12)`, `null`, `an object`. */
+export function describe(value: unknown): string {
+  if (value === null || value === undefined) return String(value);
+  if (typeof value === "string") return JSON.stringify(value.length > 60 ? value.slice(0, 57) + "..." : value);
+  if (typeof value === "bigint") return `${value}n`;
+  if (typeof value === "function") return "a function";
+  if (typeof value !== "object") return String(value);
+  const name = value.constructor?.name ?? "object";
+  if (ArrayBuffer.isView(value) || Array.isArray(value)) return `${name}(${(value as { length?: number }).length ?? "?"})`;
+  return name === "Object" ? `an object {${Object.keys(value).slice(0, 6).join(", ")}}` : `a ${name}`;
+}
+
+/** Refuses option names that nobody reads, so that a misspelt option is not silently ignored. */
+export function checkOptions(where: string, options: unknown, known: readonly string[]): void {
+  if (options === undefined) return;
+  if (typeof options !== "object" || options === null || Array.isArray(options)) {
+    throw new MimiTypeError("ERR_INVALID_ARGUMENT", `${where}: options must be an object, got ${describe(options)}.`);
+  }
+  for (const key of Object.keys(options)) {
+    if (!known.includes(key)) {
+      throw new MimiTypeError(
+        "ERR_INVALID_ARGUMENT",
+        `${where}: unknown option ${JSON.stringify(key)}. Known options: ${known.join(", ") || "none"}.`,
+      );
+    }
+  }
+}

@@ -1,0 +1,120 @@
+/**
+ * The feature extractor: lists of recordings into one padded batch. Follows transformers'
+ * `EncodecFeatureExtractor`, which Mimi uses.
+ *
+ * @module
+ */
+import { checkFinite, checkRate } from "./audio.ts";
+import { checkOptions, describe, FormatError, MimiRangeError, MimiTypeError, NotSupportedError } from "./errors.ts";
+import type { Tensor } from "./tensor.ts";
+
+/** How recordings become one batch. */
+export interface FeatureOptions {
+  /** Hz of the recordings; another rate than the model's is refused. */
+  samplingRate?: number;
+  /**
+   * `true` or `"longest"`: to the longest recording (default); `"max_length"`: to `maxLength`; `false`: not at all, which
+   * takes recordings of one length.
+   */
+  padding?: boolean | "longest" | "max_length";
+  /** Cut recordings to `maxLength`. Cannot be combined with padding that is asked for. */
+  truncation?: boolean;
+  /** Samples. */
+  maxLength?: number;
+}
+
+/** What a model takes: audio [batch, 1, samples], and with padding a mask [batch, samples]. */
+export interface Features {
+  inputValues: Tensor<Float32Array>;
+  paddingMask?: Tensor<Int32Array>;
+}
+
+/** The fields of `preprocessor_config.json` that matter. */
+export interface FeatureExtractorFields {
+  samplingRate: number;
+  paddingValue: number;
+}
+
+/** Pads recordings on the right into a batch, with a mask. It neither resamples nor changes the level. */
+export class MimiFeatureExtractor {
+  /** Hz. */
+  readonly samplingRate: number;
+  /** What padding is filled with. */
+  readonly paddingValue: number;
+
+  constructor(fields: Partial<FeatureExtractorFields> = {}) {
+    this.samplingRate = fields.samplingRate ?? 24000;
+    this.paddingValue = fields.paddingValue ?? 0;
+  }
+
+  /**
+   * Reads a `preprocessor_config.json`.
+   *
+   * @throws {FormatError} `ERR_CONFIG`.
+   * @throws {NotSupportedError} for left padding or chunking, which Mimi does not use.
+   */
+  static fromJSON(json: unknown): MimiFeatureExtractor {
+    if (typeof json !== "object" || json === null) throw new FormatError("ERR_CONFIG", `preprocessor_config.json must hold a JSON object, got ${describe(json)}.`);
+    const raw = json as Record<string, unknown>;
+    const number = (key: string, fallback: number) => {
+      const value = raw[key] ?? fallback;
+      if (typeof value !== "number" || !Number.isFinite(value)) throw new FormatError("ERR_CONFIG", `preprocessor_config.json: ${key} must be a number, got ${describe(value)}.`);
+      return value;
+    };
+    const only = (key: string, expected: unknown) => {
+      if ((raw[key] ?? expected) !== expected) throw new NotSupportedError(`preprocessor_config.json: ${key} ${describe(raw[key])} is not supported, only ${describe(expected)}.`);
+    };
+    only("feature_size", 1);
+    only("padding_side", "right");
+    only("chunk_length_s", null);
+    only("overlap", null);
+    return new MimiFeatureExtractor({ samplingRate: number("sampling_rate", 24000), paddingValue: number("padding_value", 0) });
+  }
+
+  /**
+   * @param audio one mono recording or a list of them.
+   * @throws {MimiTypeError | MimiRangeError} naming the argument, what was expected and what came.
+   */
+  extract(audio: Float32Array | readonly Float32Array[] | readonly number[], options: FeatureOptions = {}): Features {
+    const where = "MimiFeatureExtractor.extract";
+    checkOptions(where, options, ["samplingRate", "padding", "truncation", "maxLength"]);
+    const { truncation = false, maxLength } = options;
+    if (options.padding && truncation) throw new MimiTypeError("ERR_INVALID_ARGUMENT", `${where}: padding and truncation cannot both be asked for.`);
+    const padding = options.padding ?? !truncation;
+    checkRate(where, this.samplingRate, options.samplingRate);
+    if ((truncation || padding === "max_length") && !(Number.isInteger(maxLength) && maxLength! > 0)) {
+      throw new MimiTypeError("ERR_INVALID_ARGUMENT", `${where}: maxLength must be a number of samples, got ${describe(maxLength)}.`);
+    }
+    const rows = recordings(where, audio).map((row) => truncation ? row.subarray(0, maxLength) : row);
+    const longest = Math.max(...rows.map((row) => row.length));
+    const length = padding === "max_length" ? Math.max(longest, maxLength!) : longest;
+    if (!padding && rows.some((row) => row.length !== length)) {
+      throw new MimiRangeError("ERR_PADDING", `${where}: without padding all recordings must be equally long, got ${rows.map((r) => r.length).slice(0, 8).join(", ")} samples.`);
+    }
+    const data = new Float32Array(rows.length * length).fill(this.paddingValue), mask = new Int32Array(data.length);
+    rows.forEach((row, b) => {
+      data.set(row, b * length);
+      mask.fill(1, b * length, b * length + row.length);
+    });
+    const features: Features = { inputValues: { data, shape: [rows.length, 1, length] } };
+    if (padding) features.paddingMask = { data: mask, shape: [rows.length, length] };
+    return features;
+  }
+}
+
+function recordings(where: string, audio: unknown): Float32Array[] {
+  const list = audio instanceof Float32Array || (Array.isArray(audio) && typeof audio[0] === "number") ? [audio] : audio;
+  if (!Array.isArray(list) || list.length === 0) {
+    throw new MimiTypeError("ERR_INVALID_ARGUMENT", `${where}: expected a mono recording (Float32Array) or a list of them, got ${describe(audio)}.`);
+  }
+  return list.map((item, i) => {
+    const isNumbers = Array.isArray(item) && item.every((v) => typeof v === "number");
+    if (!(item instanceof Float32Array) && !isNumbers) {
+      throw new MimiTypeError("ERR_INVALID_ARGUMENT", `${where}: expected mono audio, recording ${i} is ${describe(item)}.`);
+    }
+    if (item.length === 0) throw new MimiRangeError("ERR_EMPTY_INPUT", `${where}: recording ${i} is empty.`);
+    const samples = item instanceof Float32Array ? item : Float32Array.from(item);
+    checkFinite(`${where}: recording ${i}`, samples);
+    return samples;
+  });
+}

@@ -1,0 +1,298 @@
+/**
+ * The vocabulary in which a codec network is written, as plain data, and everything that follows from it: how many
+ * positions each layer sees, what a stream has to remember, which tensors a layer needs. Backends lower these layers;
+ * they derive nothing themselves.
+ *
+ * Every layer maps a sequence of positions to a sequence of positions and is causal. A position is a vector of
+ * channels.
+ *
+ * @module
+ */
+
+/** What lies outside the sequence: zeros, or the nearest position repeated. */
+export type PadMode = "constant" | "replicate";
+
+/**
+ * `y[t] = bias + sum_j W[:, :, j] x[t * stride + j * dilation - padLeft]` with
+ * `padLeft = (kernel - 1) * dilation + 1 - stride`. Tensor `weight` is [outChannels, inChannels / groups, kernel].
+ */
+export interface ConvLayer {
+  kind: "conv";
+  name: string;
+  inChannels: number;
+  outChannels: number;
+  kernel: number;
+  stride: number;
+  dilation: number;
+  bias: boolean;
+  padMode: PadMode;
+}
+
+/**
+ * The transpose of a strided convolution, trimmed on the right, so that `stride` positions come out for each one in:
+ * `y[t * stride + i] = bias + sum_j W[:, :, j * stride + i] x[t - j]`. Tensor `weight` is
+ * [inChannels, outChannels / groups, kernel].
+ */
+export interface ConvTransposeLayer {
+  kind: "convTranspose";
+  name: string;
+  inChannels: number;
+  outChannels: number;
+  kernel: number;
+  stride: number;
+  groups: number;
+  bias: boolean;
+}
+
+/** `y = W x + bias`. Tensor `weight` is [outChannels, inChannels]. */
+export interface LinearLayer {
+  kind: "linear";
+  name: string;
+  inChannels: number;
+  outChannels: number;
+  bias: boolean;
+}
+
+/** `y = (x - mean) / sqrt(variance + eps) * weight + bias` over the channels of a position. */
+export interface LayerNormLayer {
+  kind: "layerNorm";
+  name: string;
+  channels: number;
+  eps: number;
+}
+
+/** `y = x * scale` per channel. Tensor `scale` is [channels]. */
+export interface ScaleLayer {
+  kind: "scale";
+  name: string;
+  channels: number;
+}
+
+/**
+ * Causal self-attention over the last `window` positions (the query's own included) with rotary position embedding
+ * (halves rotated, positions counted from the start of the stream). Its tensors are those of {@link projections}.
+ */
+export interface AttentionLayer {
+  kind: "attention";
+  name: string;
+  channels: number;
+  heads: number;
+  keyValueHeads: number;
+  headDim: number;
+  window: number;
+  ropeTheta: number;
+  bias: boolean;
+}
+
+/** `x > 0 ? x : exp(x) - 1`, or `x / 2 * (1 + erf(x / sqrt(2)))`. */
+export interface ActivationLayer {
+  kind: "elu" | "gelu";
+}
+
+/** `y = shortcut(x) + branch(x)`; an empty shortcut is the identity. Both keep the number of positions. */
+export interface ResidualLayer {
+  kind: "residual";
+  branch: Layer[];
+  shortcut: Layer[];
+}
+
+/**
+ * One residual vector quantizer: `codebooks` codebooks of `size` entries of `dim` values. With `projected`, `channels`
+ * are projected to `dim` before and back after. Where an entry is the nearest (squared Euclidean distance) of the
+ * residual, the lowest index wins a tie.
+ */
+export interface ResidualQuantizer {
+  name: string;
+  codebooks: number;
+  size: number;
+  dim: number;
+  channels: number;
+  projected: boolean;
+}
+
+/** Latent to codes: every quantizer codes the same latent, its codes follow those of the one before it. */
+export interface QuantizeLayer {
+  kind: "quantize";
+  quantizers: ResidualQuantizer[];
+}
+
+/** Codes to latent: the sum over the quantizers. */
+export interface DequantizeLayer {
+  kind: "dequantize";
+  quantizers: ResidualQuantizer[];
+}
+
+export type Layer =
+  | ConvLayer
+  | ConvTransposeLayer
+  | LinearLayer
+  | LayerNormLayer
+  | ScaleLayer
+  | AttentionLayer
+  | ActivationLayer
+  | ResidualLayer
+  | QuantizeLayer
+  | DequantizeLayer;
+
+/** One direction of a codec: audio to codes, or codes to audio. */
+export interface Network {
+  direction: "encode" | "decode";
+  /** Samples of audio per frame of codes. */
+  frameSize: number;
+  layers: Layer[];
+}
+
+/** A tensor by the name it has in the reference layout, with the shape it must have. */
+export interface TensorSpec {
+  name: string;
+  shape: number[];
+}
+
+/** How far back a convolution looks: positions before the first that it must be given. */
+export function padLeft(layer: ConvLayer): number {
+  return (layer.kernel - 1) * layer.dilation + 1 - layer.stride;
+}
+
+/** Input positions that one output group of a transposed convolution mixes. */
+export function taps(layer: ConvTransposeLayer): number {
+  return Math.ceil(layer.kernel / layer.stride);
+}
+
+/** Positions that leave a layer when `positions` enter it. */
+export function positionsAfter(layer: Layer, positions: number): number {
+  if (layer.kind === "conv") return Math.ceil(positions / layer.stride);
+  if (layer.kind === "convTranspose") return positions * layer.stride;
+  return positions;
+}
+
+/**
+ * Positions that a layer adds on the right so that a last, partial group becomes whole. In transformers this padding
+ * happens in every layer, in the space of its activations (`MimiConv1d._get_extra_padding_for_conv1d`).
+ */
+export function padRight(layer: Layer, positions: number): number {
+  return layer.kind === "conv" ? positionsAfter(layer, positions) * layer.stride - positions : 0;
+}
+
+/** All layers, depth first, each with the positions that enter it when `positions` enter the first. */
+export function* walk(layers: readonly Layer[], positions: number): Generator<{ layer: Layer; positions: number }> {
+  for (const layer of layers) {
+    yield { layer, positions };
+    if (layer.kind === "residual") {
+      yield* walk(layer.branch, positions);
+      yield* walk(layer.shortcut, positions);
+    }
+    positions = positionsAfter(layer, positions);
+  }
+}
+
+/** Positions that enter a network with `frames` frames: samples when encoding, frames when decoding. */
+export function inputPositions(network: Network, frames: number): number {
+  return network.direction === "encode" ? frames * network.frameSize : frames;
+}
+
+/** The four projections of an attention layer. */
+export function projections(layer: AttentionLayer): { query: LinearLayer; key: LinearLayer; value: LinearLayer; output: LinearLayer } {
+  const inner = layer.heads * layer.headDim, innerKeyValue = layer.keyValueHeads * layer.headDim;
+  const linear = (part: string, inChannels: number, outChannels: number): LinearLayer => (
+    { kind: "linear", name: `${layer.name}.${part}`, inChannels, outChannels, bias: layer.bias }
+  );
+  return {
+    query: linear("q_proj", layer.channels, inner),
+    key: linear("k_proj", layer.channels, innerKeyValue),
+    value: linear("v_proj", layer.channels, innerKeyValue),
+    output: linear("o_proj", inner, layer.channels),
+  };
+}
+
+/** The tensors of codebook `index` of a quantizer. An entry is `embed_sum / max(cluster_usage, 1e-5)`, in f32. */
+export function codebookTensors(quantizer: ResidualQuantizer, index: number): { sum: TensorSpec; usage: TensorSpec } {
+  const name = `${quantizer.name}.layers.${index}.codebook`;
+  return {
+    sum: { name: `${name}.embed_sum`, shape: [quantizer.size, quantizer.dim] },
+    usage: { name: `${name}.cluster_usage`, shape: [quantizer.size] },
+  };
+}
+
+/** The tensors that a layer reads, in the reference layout. */
+export function tensorsOf(layer: Layer): TensorSpec[] {
+  switch (layer.kind) {
+    case "conv":
+      return weightAndBias(layer, [layer.outChannels, layer.inChannels, layer.kernel]);
+    case "convTranspose":
+      return weightAndBias(layer, [layer.inChannels, layer.outChannels / layer.groups, layer.kernel]);
+    case "linear":
+      return weightAndBias(layer, [layer.outChannels, layer.inChannels]);
+    case "layerNorm":
+      return ["weight", "bias"].map((part) => ({ name: `${layer.name}.${part}`, shape: [layer.channels] }));
+    case "scale":
+      return [{ name: `${layer.name}.scale`, shape: [layer.channels] }];
+    case "attention":
+      return Object.values(projections(layer)).flatMap(tensorsOf);
+    case "quantize":
+    case "dequantize":
+      return layer.quantizers.flatMap((q) => {
+        const books = Array.from({ length: q.codebooks }, (_, i) => Object.values(codebookTensors(q, i))).flat();
+        if (!q.projected) return books;
+        const projection: TensorSpec = layer.kind === "quantize"
+          ? { name: `${q.name}.input_proj.weight`, shape: [q.dim, q.channels, 1] }
+          : { name: `${q.name}.output_proj.weight`, shape: [q.channels, q.dim, 1] };
+        return [projection, ...books];
+      });
+    case "residual":
+    case "elu":
+    case "gelu":
+      return [];
+  }
+}
+
+function weightAndBias(layer: { name: string; bias: boolean; outChannels: number }, shape: number[]): TensorSpec[] {
+  const weight = { name: `${layer.name}.weight`, shape };
+  return layer.bias ? [weight, { name: `${layer.name}.bias`, shape: [layer.outChannels] }] : [weight];
+}
+
+/** All tensors of a network. */
+export function networkTensors(network: Network): TensorSpec[] {
+  return [...walk(network.layers, 0)].flatMap(({ layer }) => tensorsOf(layer));
+}
+
+/**
+ * What a stream remembers of one layer, in the layout that all backends save and load: rows of earlier positions,
+ * oldest first, right-aligned and zero where the stream has not been yet. `fill` says what a new stream starts from.
+ */
+export interface StateSpec {
+  name: string;
+  /** [positions, channels], or [heads, positions, channels] for an attention layer's keys and values. */
+  shape: number[];
+  fill: "zeros" | "replicate";
+}
+
+/** The memory of one layer; empty for layers without any. Keys are stored after their rotary embedding. */
+export function stateOf(layer: Layer): StateSpec[] {
+  switch (layer.kind) {
+    case "conv": {
+      const rows = padLeft(layer);
+      if (rows === 0) return [];
+      return [{ name: layer.name, shape: [rows, layer.inChannels], fill: layer.padMode === "replicate" ? "replicate" : "zeros" }];
+    }
+    case "convTranspose": {
+      const rows = taps(layer) - 1;
+      return rows === 0 ? [] : [{ name: layer.name, shape: [rows, layer.inChannels], fill: "zeros" }];
+    }
+    case "attention": {
+      const shape = [layer.keyValueHeads, layer.window - 1, layer.headDim];
+      return ["keys", "values"].map((part) => ({ name: `${layer.name}.${part}`, shape, fill: "zeros" as const }));
+    }
+    default:
+      return [];
+  }
+}
+
+/** The memory of a stream through a network, in the order in which it is saved. */
+export function networkState(network: Network): StateSpec[] {
+  return [...walk(network.layers, 0)].flatMap(({ layer }) => stateOf(layer));
+}
+
+/** Number of values of a shape. */
+export function sizeOf(shape: readonly number[]): number {
+  return shape.reduce((a, b) => a * b, 1);
+}

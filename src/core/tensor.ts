@@ -1,0 +1,36 @@
+/**
+ * Values with a shape, row-major.
+ *
+ * @module
+ */
+import { describe, MimiTypeError } from "./errors.ts";
+import { sizeOf } from "./network.ts";
+
+/** `data` holds `shape[0] * shape[1] * ...` values, the last dimension fastest. */
+export interface Tensor<D> {
+  data: D;
+  shape: number[];
+}
+
+/** Whether a value looks like a tensor at all. */
+export function isTensor(value: unknown): value is Tensor<ArrayLike<number | bigint>> {
+  const t = value as Partial<Tensor<unknown>> | null;
+  return typeof t === "object" && t !== null && "data" in t && "shape" in t;
+}
+
+/** Checks that shape and data agree. */
+export function checkTensor(where: string, tensor: Tensor<ArrayLike<unknown>>): void {
+  const { data, shape } = tensor;
+  if (!Array.isArray(shape) || !shape.every((n) => Number.isInteger(n) && n >= 0)) {
+    throw new MimiTypeError("ERR_INVALID_ARGUMENT", `${where}: shape must be an array of integers, got ${JSON.stringify(shape)}.`);
+  }
+  if (!ArrayBuffer.isView(data) && !Array.isArray(data)) {
+    throw new MimiTypeError("ERR_INVALID_ARGUMENT", `${where}: data must be a typed array, got ${describe(data)}.`);
+  }
+  if (data.length !== sizeOf(shape)) {
+    throw new MimiTypeError(
+      "ERR_INVALID_ARGUMENT",
+      `${where}: shape ${JSON.stringify(shape)} needs ${sizeOf(shape)} values, data has ${data.length}.`,
+    );
+  }
+}
