@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { MimiConfig } from "./config.ts";
 import { describe, MimiRangeError, MimiTypeError } from "./errors.ts";
 import { checkTensor, isTensor, type Tensor } from "./tensor.ts";
 
@@ -98,4 +99,25 @@ function fromLists(where: string, input: unknown): Tensor<unknown[]> & Tensor<Ar
   };
   visit(input, 0);
   return { data: flat, shape };
+}
+
+/** @throws {MimiTypeError | MimiRangeError} `ERR_NUM_QUANTIZERS`. */
+export function checkNumQuantizers(where: string, asked: number | undefined, config: MimiConfig, loaded: number): number {
+  if (asked === undefined) return loaded;
+  if (!Number.isInteger(asked)) throw new MimiTypeError("ERR_NUM_QUANTIZERS", `${where}: numQuantizers must be an integer, got ${describe(asked)}.`);
+  const low = config.numSemanticQuantizers;
+  if (asked < low || asked > config.numQuantizers) {
+    throw new MimiRangeError("ERR_NUM_QUANTIZERS", `${where}: numQuantizers must be from ${low} to ${config.numQuantizers}, got ${asked}.`);
+  }
+  checkCodebooks(where, asked, loaded, config);
+  return asked;
+}
+
+/** @throws {MimiRangeError} `ERR_NUM_QUANTIZERS` for codebooks that are not there or not loaded. */
+export function checkCodebooks(where: string, codebooks: number, loaded: number, config: MimiConfig): void {
+  if (codebooks >= 1 && codebooks <= loaded) return;
+  const hint = codebooks > loaded && codebooks <= config.numQuantizers
+    ? ` The model has ${config.numQuantizers}; load more with the option numQuantizers of fromPretrained.`
+    : "";
+  throw new MimiRangeError("ERR_NUM_QUANTIZERS", `${where}: ${codebooks} codebooks asked for, ${loaded} are loaded.${hint}`);
 }

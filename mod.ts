@@ -1,0 +1,65 @@
+/**
+ * Mimi, Kyutai's neural speech codec: 24 kHz audio to 12.5 frames of codes a second and back.
+ *
+ * ```ts
+ * import { MimiModel } from "mimi-audio";
+ *
+ * const model = await MimiModel.fromPretrained("mini");
+ * const { audioCodes } = await model.encode(samples, { numQuantizers: 8 });
+ * const { audioValues } = await model.decode(audioCodes);
+ * ```
+ *
+ * @module
+ */
+export { type LoadOptions, MimiFeatureExtractor, MimiModel } from "./src/load.ts";
+export type { ModelFiles, ModelSource } from "./src/hub/source.ts";
+export type { Progress } from "./src/hub/files.ts";
+
+export { MimiConfig, type MimiConfigFields } from "./src/core/config.ts";
+export type {
+  DecodeOptions,
+  DecodeOutput,
+  EncodeOptions,
+  EncodeOutput,
+  ForwardOptions,
+  ModelMemory,
+  Tail,
+} from "./src/core/model.ts";
+export type {
+  EncodeCallOptions,
+  MimiDecoder,
+  MimiDecoderSync,
+  MimiEncoder,
+  MimiEncoderOptions,
+  MimiEncoderSync,
+  StreamSnapshot,
+} from "./src/core/handles.ts";
+export { MimiDecoderStream, MimiEncoderStream } from "./src/core/streams.ts";
+export { AudioCodes, type AudioCodesInput } from "./src/core/codes.ts";
+export type { AudioBufferLike, AudioInput, PaddingMask } from "./src/core/audio.ts";
+export type { FeatureExtractorFields, FeatureOptions, Features } from "./src/core/features.ts";
+export type { Tensor } from "./src/core/tensor.ts";
+export {
+  FormatError,
+  InvalidStateError,
+  isMimiError,
+  LoadError,
+  type MimiError,
+  type MimiErrorCode,
+  MimiRangeError,
+  MimiTypeError,
+  NotSupportedError,
+} from "./src/core/errors.ts";
+
+export { wasm } from "./src/backends/wasm/mod.ts";
+export type {
+  Backend,
+  CompileOptions,
+  Ports,
+  Precision,
+  Program,
+  ProgramMemory,
+  State,
+  StateData,
+  TensorSource,
+} from "./src/core/backend.ts";

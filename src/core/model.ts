@@ -1,0 +1,288 @@
+/**
+ * The model: whole recordings to codes and back, and the handles of live streams.
+ *
+ * @module
+ */
+import { type AudioInput, maskLength, type PaddingMask, rowLengths, toRows } from "./audio.ts";
+import type { Program, ProgramMemory } from "./backend.ts";
+import { type AudioCodes, type AudioCodesInput, checkCodebooks, checkNumQuantizers, toAudioCodes } from "./codes.ts";
+import type { MimiConfig } from "./config.ts";
+import { checkOptions, describe, InvalidStateError, MimiRangeError, MimiTypeError, NotSupportedError } from "./errors.ts";
+import { decoderNetwork, encoderNetwork } from "./mimi.ts";
+import type { Network } from "./network.ts";
+import {
+  DecoderSession,
+  EncoderSession,
+  MimiDecoder,
+  MimiDecoderSync,
+  MimiEncoder,
+  type MimiEncoderOptions,
+  MimiEncoderSync,
+  type Session,
+} from "./handles.ts";
+import type { Tensor } from "./tensor.ts";
+
+/**
+ * What becomes of a last frame that is not full. `"transformers"` pads inside the layers, as `transformers` does;
+ * `"zeros"` pads the audio, as Kyutai's own code does. Codes of the last frame differ.
+ */
+export type Tail = "transformers" | "zeros";
+
+/** One half of a loaded model. */
+export interface Half {
+  network: Network;
+  program: Program;
+}
+
+/** What a model is made of; see `fromPretrained` for the usual way to get one. */
+export interface MimiModelParts {
+  config: MimiConfig;
+  fingerprint: string;
+  /** Codebooks that were loaded. */
+  numQuantizers: number;
+  backend: { name: string; sync: boolean };
+  encoder?: Program;
+  decoder?: Program;
+}
+
+export interface EncodeOptions {
+  /** Which samples are audio. With it each row is coded as if it were alone; only right padding is possible. */
+  paddingMask?: PaddingMask;
+  /** Codebooks to use, from `numSemanticQuantizers` to the loaded ones (default). 8 of Mimi are 1.1 kbps. */
+  numQuantizers?: number;
+  /** Hz of the audio, to have it checked. */
+  samplingRate?: number;
+  tail?: Tail;
+}
+
+export interface EncodeOutput {
+  /** [batch, codebooks, frames]; 0 past the end of a masked row. */
+  audioCodes: AudioCodes;
+  /** [batch, frames]: 1 where a frame holds audio, 0 past the end of a masked row. */
+  audioCodesMask: Tensor<Uint8Array>;
+}
+
+export interface DecodeOptions {
+  /** Cuts the audio to the mask's length, for all rows alike. */
+  paddingMask?: PaddingMask;
+}
+
+export interface DecodeOutput {
+  /** [batch, 1, samples], not clipped. */
+  audioValues: Tensor<Float32Array>;
+}
+
+export interface ForwardOptions extends EncodeOptions {
+  /** Codes to decode in place of encoding the input. */
+  audioCodes?: AudioCodesInput;
+}
+
+/** Bytes that a model holds. */
+export interface ModelMemory {
+  encoder?: ProgramMemory;
+  decoder?: ProgramMemory;
+  total: number;
+}
+
+/** Mimi with its weights. */
+export class MimiModel {
+  readonly config: MimiConfig;
+  /** First 8 bytes, in hexadecimal, of the SHA-256 over codebook 0's `embed_sum` and `cluster_usage`: names the codes' meaning. */
+  readonly fingerprint: string;
+  /** Codebooks that were loaded: what `encode` uses and `decode` accepts at most. */
+  readonly numQuantizers: number;
+  /** Name of the backend that runs it. */
+  readonly backend: string;
+  readonly #sync: boolean;
+  readonly #encoder?: Half;
+  readonly #decoder?: Half;
+  #closed = false;
+
+  constructor(parts: MimiModelParts) {
+    this.config = parts.config;
+    this.fingerprint = parts.fingerprint;
+    this.numQuantizers = parts.numQuantizers;
+    this.backend = parts.backend.name;
+    this.#sync = parts.backend.sync;
+    const { config, numQuantizers, encoder, decoder } = parts;
+    if (encoder) this.#encoder = { network: encoderNetwork(config, numQuantizers), program: encoder };
+    if (decoder) this.#decoder = { network: decoderNetwork(config, numQuantizers), program: decoder };
+  }
+
+  /** Bytes held now, by half; `state` is what one stream takes. */
+  get memory(): ModelMemory {
+    const encoder = this.#encoder?.program.memory, decoder = this.#decoder?.program.memory;
+    return { encoder, decoder, total: (encoder?.total ?? 0) + (decoder?.total ?? 0) };
+  }
+
+  /** Frames that `samples` samples become. */
+  getEncodedLength(samples: number): number {
+    return Math.ceil(samples / this.config.frameSize);
+  }
+
+  /**
+   * Audio to codes.
+   *
+   * @param input mono audio at `config.samplingRate`: [samples], [batch, 1, samples] or an AudioBuffer.
+   * @throws {MimiTypeError | MimiRangeError} for audio, a mask or an option that is not usable.
+   * @throws {InvalidStateError} on a closed model, or one without its encoder.
+   */
+  async encode(input: AudioInput, options: EncodeOptions = {}): Promise<EncodeOutput> {
+    return await this.#encode("encode", input, options);
+  }
+
+  async #encode(where: string, input: AudioInput, options: EncodeOptions): Promise<EncodeOutput> {
+    checkOptions(where, options, ["paddingMask", "numQuantizers", "samplingRate", "tail"]);
+    const { config } = this, { frameSize } = config, half = this.#half(where, "encoder");
+    const { rows, length } = toRows(where, input, config.samplingRate, options.samplingRate);
+    const codebooks = checkNumQuantizers(where, options.numQuantizers, config, this.numQuantizers), tail = checkTail(where, options.tail);
+    const lengths = options.paddingMask === undefined
+      ? rows.map(() => length)
+      : rowLengths(where, options.paddingMask, rows.length, length);
+    const frames = Math.ceil(length / frameSize);
+    const audioCodes: AudioCodes = { data: new Uint16Array(rows.length * codebooks * frames), shape: [rows.length, codebooks, frames] };
+    const mask = new Uint8Array(rows.length * frames);
+    for (let b = 0; b < rows.length; b++) {
+      const count = Math.ceil(lengths[b] / frameSize), codes = new Uint16Array(codebooks * count);
+      const audio = padded(rows[b].subarray(0, lengths[b]), tail === "zeros" ? count * frameSize : lengths[b]);
+      await this.#alone(half, (state) => half.program.step([state], { audio: [audio], codes: [codes], codebooks }, count));
+      for (let k = 0; k < codebooks; k++) audioCodes.data.set(codes.subarray(k * count, (k + 1) * count), (b * codebooks + k) * frames);
+      mask.fill(1, b * frames, b * frames + count);
+    }
+    return { audioCodes, audioCodesMask: { data: mask, shape: [rows.length, frames] } };
+  }
+
+  /**
+   * Codes to audio, `frameSize` samples a frame.
+   *
+   * @throws {MimiTypeError | MimiRangeError} for codes that no codebook has, or more codebooks than were loaded.
+   * @throws {InvalidStateError} on a closed model, or one without its decoder.
+   */
+  async decode(audioCodes: AudioCodesInput, options: DecodeOptions = {}): Promise<DecodeOutput> {
+    const where = "decode";
+    checkOptions(where, options, ["paddingMask"]);
+    const { config } = this, half = this.#half(where, "decoder");
+    const { data, shape } = toAudioCodes(where, audioCodes, config.codebookSize), [batch, codebooks, frames] = shape;
+    checkCodebooks(where, codebooks, this.numQuantizers, config);
+    if (batch === 0 || frames === 0) throw new MimiRangeError("ERR_EMPTY_INPUT", `${where}: audioCodes hold no frames (shape ${JSON.stringify(shape)}).`);
+    const all = frames * config.frameSize;
+    const samples = options.paddingMask === undefined ? all : Math.min(all, maskLength(where, options.paddingMask));
+    const values = new Float32Array(batch * samples);
+    for (let b = 0; b < batch; b++) {
+      const audio = samples === all ? values.subarray(b * all, (b + 1) * all) : new Float32Array(all);
+      const codes = data.subarray(b * codebooks * frames, (b + 1) * codebooks * frames);
+      await this.#alone(half, (state) => half.program.step([state], { audio: [audio], codes: [codes], codebooks }, frames));
+      if (samples !== all) values.set(audio.subarray(0, samples), b * samples);
+    }
+    return { audioValues: { data: values, shape: [batch, 1, samples] } };
+  }
+
+  /** Encodes and decodes: audio as long as the input. With `audioCodes` only decodes. */
+  async forward(input: AudioInput, options: ForwardOptions = {}): Promise<{ audioCodes: AudioCodes } & DecodeOutput> {
+    const where = "forward";
+    checkOptions(where, options, ["paddingMask", "numQuantizers", "samplingRate", "tail", "audioCodes"]);
+    const { audioCodes: given, ...encodeOptions } = options;
+    const { rows, length } = toRows(where, input, this.config.samplingRate, options.samplingRate);
+    this.#half(where, "decoder");
+    const audioCodes = given === undefined
+      ? (await this.#encode(where, input, encodeOptions)).audioCodes
+      : toAudioCodes(where, given, this.config.codebookSize);
+    const paddingMask = options.paddingMask ?? { data: new Uint8Array(rows.length * length).fill(1), shape: [rows.length, length] };
+    return { audioCodes, ...await this.decode(audioCodes, { paddingMask }) };
+  }
+
+  /** A stream of audio to codes. Calls run in the order in which they were made, also when not awaited. */
+  createEncoder(options: MimiEncoderOptions = {}): MimiEncoder {
+    return new MimiEncoder(this.#encoderSession("createEncoder", options));
+  }
+
+  /** A stream of codes to audio. */
+  createDecoder(): MimiDecoder {
+    return new MimiDecoder(this.#decoderSession("createDecoder"));
+  }
+
+  /** As {@link createEncoder}, without promises. @throws {NotSupportedError} unless the backend is synchronous. */
+  createEncoderSync(options: MimiEncoderOptions = {}): MimiEncoderSync {
+    this.#needSync("createEncoderSync");
+    return new MimiEncoderSync(this.#encoderSession("createEncoderSync", options));
+  }
+
+  /** As {@link createDecoder}, without promises. @throws {NotSupportedError} unless the backend is synchronous. */
+  createDecoderSync(): MimiDecoderSync {
+    this.#needSync("createDecoderSync");
+    return new MimiDecoderSync(this.#decoderSession("createDecoderSync"));
+  }
+
+  /** Gives the memory back. Streams of this model cannot be used any more. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#encoder?.program.close();
+    this.#decoder?.program.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #encoderSession(where: string, options: MimiEncoderOptions): EncoderSession {
+    checkOptions(where, options, ["tail", "numQuantizers"]);
+    const codebooks = checkNumQuantizers(where, options.numQuantizers, this.config, this.numQuantizers);
+    return new EncoderSession(this.#session(where, "encoder"), codebooks, checkTail(where, options.tail));
+  }
+
+  #decoderSession(where: string): DecoderSession {
+    return new DecoderSession(this.#session(where, "decoder"));
+  }
+
+  #session(where: string, part: "encoder" | "decoder"): Session {
+    const { network, program } = this.#half(where, part);
+    return {
+      part,
+      network,
+      program,
+      config: this.config,
+      fingerprint: this.fingerprint,
+      numQuantizers: this.numQuantizers,
+      checkOpen: (method) => this.#checkOpen(method),
+    };
+  }
+
+  #checkOpen(where: string): void {
+    if (this.#closed) throw new InvalidStateError("ERR_INVALID_STATE", `${where}: the model is closed.`);
+  }
+
+  #half(where: string, part: "encoder" | "decoder"): Half {
+    this.#checkOpen(where);
+    const half = part === "encoder" ? this.#encoder : this.#decoder;
+    if (!half) throw new InvalidStateError("ERR_INVALID_STATE", `${where}: the ${part} is not loaded; load the model with part: "both" or "${part}".`);
+    return half;
+  }
+
+  #needSync(where: string): void {
+    if (!this.#sync) throw new NotSupportedError(`${where}: the ${this.backend} backend is not synchronous; use the handle with promises.`);
+  }
+
+  /** Runs a step on a stream of its own. */
+  async #alone(half: Half, step: (state: ReturnType<Program["createState"]>) => void | Promise<void>): Promise<void> {
+    const state = half.program.createState();
+    try {
+      await step(state);
+    } finally {
+      if (!this.#closed) half.program.freeState(state);
+    }
+  }
+}
+
+function checkTail(where: string, tail: unknown = "transformers"): Tail {
+  if (tail === "transformers" || tail === "zeros") return tail;
+  throw new MimiTypeError("ERR_INVALID_ARGUMENT", `${where}: tail must be "transformers" or "zeros", got ${describe(tail)}.`);
+}
+
+/** The samples followed by zeros, `length` in all. */
+function padded(samples: Float32Array, length: number): Float32Array {
+  if (samples.length === length) return samples;
+  const out = new Float32Array(length);
+  out.set(samples);
+  return out;
+}

@@ -1,0 +1,64 @@
+/**
+ * The codec as TransformStreams: `source.pipeThrough(new MimiEncoderStream(model)).pipeThrough(network)...`.
+ *
+ * @module
+ */
+import type { AudioCodes, AudioCodesInput } from "./codes.ts";
+import type { MimiDecoder, MimiEncoder, MimiEncoderOptions } from "./handles.ts";
+import type { MimiModel } from "./model.ts";
+
+/** Samples in, codes [1, codebooks, n >= 1] out; the last partial frame when the input ends. */
+export class MimiEncoderStream extends TransformStream<Float32Array, AudioCodes> {
+  constructor(model: MimiModel, options?: MimiEncoderOptions) {
+    const encoder: MimiEncoder = model.createEncoder(options);
+    const emit = (codes: AudioCodes, to: TransformStreamDefaultController<AudioCodes>) => {
+      if (codes.shape[2] > 0) to.enqueue(codes);
+    };
+    super(closing(encoder, {
+      transform: async (pcm: Float32Array, to: TransformStreamDefaultController<AudioCodes>) => emit(await encoder.encode(pcm), to),
+      flush: async (to: TransformStreamDefaultController<AudioCodes>) => emit(await encoder.finish(), to),
+    }));
+  }
+}
+
+/** Codes in, samples out. */
+export class MimiDecoderStream extends TransformStream<AudioCodesInput, Float32Array> {
+  constructor(model: MimiModel) {
+    const decoder: MimiDecoder = model.createDecoder();
+    super(closing(decoder, {
+      transform: async (codes: AudioCodesInput, to: TransformStreamDefaultController<Float32Array>) => {
+        const { data } = (await decoder.decode(codes)).audioValues;
+        if (data.length > 0) to.enqueue(data);
+      },
+      flush: () => Promise.resolve(),
+    }));
+  }
+}
+
+interface Steps<I, O> {
+  transform(chunk: I, to: TransformStreamDefaultController<O>): Promise<void>;
+  flush(to: TransformStreamDefaultController<O>): Promise<void>;
+}
+
+/** Closes the handle when the stream ends, fails or is cancelled. */
+function closing<I, O>(handle: { close(): void }, steps: Steps<I, O>): Transformer<I, O> {
+  const transformer: Transformer<I, O> & { cancel(): void } = {
+    async transform(chunk, to) {
+      try {
+        await steps.transform(chunk, to);
+      } catch (error) {
+        handle.close();
+        throw error;
+      }
+    },
+    async flush(to) {
+      try {
+        await steps.flush(to);
+      } finally {
+        handle.close();
+      }
+    },
+    cancel: () => handle.close(),
+  };
+  return transformer;
+}

@@ -1,0 +1,29 @@
+/**
+ * What differs between browsers and Node, Deno and Bun.
+ *
+ * @module
+ */
+
+/** Whether there is a file system: Node, Deno and Bun. */
+export function hasFiles(): boolean {
+  return typeof process !== "undefined" && typeof process.versions?.node === "string";
+}
+
+// The names are no literals, so that bundlers for browsers do not try to resolve them.
+const load = (name: string): Promise<unknown> => import(/* @vite-ignore */ /* webpackIgnore: true */ `node:${name}`);
+
+export function fs(): Promise<typeof import("node:fs/promises")> {
+  return load("fs/promises") as Promise<typeof import("node:fs/promises")>;
+}
+
+export function path(): Promise<typeof import("node:path")> {
+  return load("path") as Promise<typeof import("node:path")>;
+}
+
+export function os(): Promise<typeof import("node:os")> {
+  return load("os") as Promise<typeof import("node:os")>;
+}
+
+export function url(): Promise<typeof import("node:url")> {
+  return load("url") as Promise<typeof import("node:url")>;
+}

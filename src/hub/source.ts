@@ -1,0 +1,45 @@
+/**
+ * What a caller may name as a model, told apart by its form alone.
+ *
+ * @module
+ */
+import { describe, MimiTypeError } from "../core/errors.ts";
+
+/** A model by the addresses of its files. `config` may be absent for Kyutai's own checkpoints: then it is `kyutai/mimi`'s. */
+export interface ModelFiles {
+  config?: URL;
+  weights: URL;
+  preprocessor?: URL;
+}
+
+/** The embedded model, a path, an address, a repository of the Hugging Face hub, or the files themselves. */
+export type ModelSource = "mini" | (string & {}) | URL | ModelFiles;
+
+export type ParsedSource =
+  | { kind: "embedded" }
+  | { kind: "location"; location: URL | string }
+  | { kind: "repository"; repository: string }
+  | { kind: "files"; files: ModelFiles };
+
+/**
+ * `"mini"` is the embedded model. A string is a path if it starts with `.`, `/`, `~/` or a drive, an address if it starts
+ * with a scheme, and otherwise a repository `owner/name`.
+ *
+ * @throws {MimiTypeError} `ERR_INVALID_ARGUMENT`.
+ */
+export function parseSource(source: unknown): ParsedSource {
+  if (source === "mini") return { kind: "embedded" };
+  if (source instanceof URL) return { kind: "location", location: source };
+  if (typeof source === "object" && source !== null && (source as ModelFiles).weights instanceof URL) {
+    return { kind: "files", files: source as ModelFiles };
+  }
+  if (typeof source === "string") {
+    if (/^(\.|\/|\\|~\/|[A-Za-z]:[\\/])/.test(source)) return { kind: "location", location: source };
+    if (/^[A-Za-z][A-Za-z0-9+.-]*:\/\//.test(source)) return { kind: "location", location: new URL(source) };
+    if (/^[\w-][\w.-]*\/[\w-][\w.-]*$/.test(source)) return { kind: "repository", repository: source };
+  }
+  throw new MimiTypeError(
+    "ERR_INVALID_ARGUMENT",
+    `fromPretrained: source must be "mini", a path such as "./model", a URL or a repository such as "kyutai/mimi", got ${describe(source)}.`,
+  );
+}
