@@ -1,0 +1,39 @@
+/** Files of the test folder, read the way the library reads weights. */
+import { fileURLToPath } from "node:url";
+import { Safetensors } from "../../src/core/safetensors.ts";
+import { openFile, readJSON } from "../../src/hub/files.ts";
+
+export const TESTS: URL = new URL("../", import.meta.url);
+
+/** Path of a file in the test folder, fit for `fromPretrained`. */
+export function testPath(name: string): string {
+  return fileURLToPath(new URL(name, TESTS));
+}
+
+export async function testJSON(name: string): Promise<unknown> {
+  return await readJSON(await openFile(testPath(name)));
+}
+
+export interface Golden {
+  f32(name: string): Promise<Float32Array>;
+  i32(name: string): Promise<Int32Array>;
+  shape(name: string): number[];
+  has(name: string): boolean;
+}
+
+/** Opens `goldens/<name>.safetensors`, which holds integers as well as floats. */
+export async function openGolden(name: string): Promise<Golden> {
+  const path = testPath(`goldens/${name}.safetensors`), source = await openFile(path);
+  const bytes = await source.read(0, source.size);
+  await source.close?.();
+  const file = await Safetensors.open({ name: path, size: bytes.length, read: (o, n) => Promise.resolve(bytes.subarray(o, o + n)) });
+  return {
+    f32: async (tensor) => (await file.read(tensor)).slice(),
+    i32: (tensor) => {
+      const { offset, length, dtype } = file.tensors.get(tensor)!, raw = bytes.slice(offset, offset + length).buffer;
+      return Promise.resolve(dtype === "I16" ? Int32Array.from(new Int16Array(raw)) : new Int32Array(raw));
+    },
+    shape: (tensor) => file.tensors.get(tensor)!.shape,
+    has: (tensor) => file.tensors.has(tensor),
+  };
+}
