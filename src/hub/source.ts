@@ -13,7 +13,7 @@ export interface ModelFiles {
 }
 
 /** The embedded model, a path, an address, a repository of the Hugging Face hub, or the files themselves. */
-export type ModelSource = "mini" | (string & {}) | URL | ModelFiles;
+export type ModelSource = string | URL | ModelFiles;
 
 export type ParsedSource =
   | { kind: "embedded" }

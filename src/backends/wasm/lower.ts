@@ -63,8 +63,8 @@ export interface StateSlot {
 }
 
 export interface Lowered {
-  /** Runs `positions` positions that lie at `input`; the result lies at the returned pointer. */
-  run(positions: number, pass: Pass): number;
+  /** Runs `positions` positions that lie at `from` (by default `input`); the result lies at the returned pointer. */
+  run(positions: number, pass: Pass, from?: number): number;
   /** Where the samples of an encoding step go. */
   input: number;
   slots: StateSlot[];
@@ -88,8 +88,8 @@ export async function lower(network: Network, tensors: TensorSource, memory: Mem
     slots: context.slots,
     stateSize: context.stateSize,
     weights,
-    run(n, pass) {
-      chain.run(input, n, output, pass, false);
+    run(n, pass, from = input) {
+      chain.run(from, n, output, pass, false);
       return output;
     },
   };
@@ -170,6 +170,7 @@ class Lowering {
   /** Layers in a row. Between them data goes back and forth between two buffers of this depth. */
   async chain(layers: readonly Layer[], positions: number, depth: number): Promise<Op> {
     const steps: { op: Op; layer: Layer; to?: Scratch }[] = [];
+    const { kernels } = this.#memory;
     let moves = 0;
     for (let i = 0; i < layers.length; i++) {
       let layer = layers[i], activation: "elu" | undefined, scale: Float32Array | undefined;
@@ -188,9 +189,7 @@ class Lowering {
       positions = after;
     }
     const last = steps.length - 1;
-    if (steps[last].op.inPlace) {
-      throw new NotSupportedError("The wasm backend cannot end a sequence of layers with a residual block.");
-    }
+    const endsInPlace = steps[last].op.inPlace, channels = channelsAfter(layers) ?? 0;
     return {
       canAccumulate: steps[last].op.canAccumulate,
       run(x, n, y, pass, accumulate) {
@@ -201,6 +200,7 @@ class Lowering {
           x = target;
           n = positionsAfter(layer, n);
         }
+        if (endsInPlace) kernels.move(y, x, n * channels * F32);
       },
     };
   }

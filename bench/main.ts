@@ -1,0 +1,17 @@
+/** `npm run bench [names...]`: prints figures as Markdown. Nothing here passes or fails. */
+import { cpus } from "node:os";
+import { frames } from "./frames.ts";
+import { memory } from "./memory.ts";
+import { streaming } from "./streaming.ts";
+
+const BENCHMARKS: Record<string, () => Promise<void>> = { frames, streaming, memory };
+
+const asked = process.argv.slice(2), unknown = asked.filter((name) => !Object.hasOwn(BENCHMARKS, name));
+if (unknown.length > 0) {
+  console.error(`No benchmark ${unknown.join(", ")}; there are ${Object.keys(BENCHMARKS).join(", ")}.`);
+  process.exit(2);
+}
+console.log(`${cpus()[0]?.model ?? "unknown processor"}, ${cpus().length} cores, ${process.platform} ${process.arch}, Node ${process.version}`);
+for (const [name, run] of Object.entries(BENCHMARKS)) {
+  if (asked.length === 0 || asked.includes(name)) await run();
+}

@@ -1,0 +1,72 @@
+/**
+ * `mimi decode`: a `.mimi` file to a WAV file, in constant memory.
+ *
+ * @module
+ */
+import { FormatError, InvalidStateError } from "../core/errors.ts";
+import type { MimiModel } from "../core/model.ts";
+import { bitsOf, type ContainerHeader, readContainer } from "../file/container.ts";
+import { toPCM16, wavHeader } from "../file/wav.ts";
+import { type Output, readChunks, writeWhole } from "./files.ts";
+import type { Job } from "./job.ts";
+
+/** Frames that are decoded at a time: 1.28 s of audio. */
+const BATCH = 16;
+
+/**
+ * Decodes a `.mimi` file to exactly the samples that it stands for.
+ *
+ * @param loadModel called when the file's header is found to be good.
+ * @returns the header of what was read.
+ * @throws {InvalidStateError} `ERR_WRONG_MODEL` for codes of another model.
+ */
+export async function decodeFile(
+  input: string,
+  output: string,
+  loadModel: () => Promise<MimiModel>,
+  { onProgress, signal }: Job = {},
+): Promise<ContainerHeader> {
+  const chunks = readChunks(input);
+  try {
+    const { header, frames } = await readContainer(chunks, { name: input }), model = await loadModel();
+    checkModel(input, header, model);
+    return await writeWhole(output, async (out: Output) => {
+      using decoder = model.createDecoder();
+      let left = header.samples;
+      await out.write(wavHeader(header.samplingRate, header.samples));
+      for await (const codes of frames(BATCH)) {
+        signal?.throwIfAborted();
+        const { data } = (await decoder.decode(codes)).audioValues, audio = data.subarray(0, left);
+        await out.write(toPCM16(audio));
+        left -= audio.length;
+        onProgress?.(1 - left / header.samples);
+      }
+      return header;
+    });
+  } finally {
+    await chunks.return();
+  }
+}
+
+function checkModel(input: string, header: ContainerHeader, { fingerprint, config, numQuantizers }: MimiModel): void {
+  if (header.fingerprint !== fingerprint) {
+    throw new InvalidStateError(
+      "ERR_WRONG_MODEL",
+      `${input}: encoded by the model with fingerprint ${header.fingerprint}; this one has ${fingerprint}. Name the right one with --model.`,
+    );
+  }
+  const check = (what: string, found: number, expected: number) => {
+    if (found !== expected) {
+      throw new FormatError("ERR_CONTAINER", `${input}: ${what} is ${found}, this model has ${expected}.`);
+    }
+  };
+  check("the sampling rate", header.samplingRate, config.samplingRate);
+  check("the frame size", header.frameSize, config.frameSize);
+  check("the number of bits of a code", header.bits, bitsOf(config.codebookSize));
+  if (header.codebooks > numQuantizers) {
+    throw new FormatError(
+      "ERR_CONTAINER",
+      `${input}: it uses ${header.codebooks} codebooks, this model has ${numQuantizers}.`,
+    );
+  }
+}
