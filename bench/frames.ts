@@ -25,7 +25,9 @@ interface Row extends Contestant {
 export async function frames(): Promise<void> {
   const model = await fullModel(), layers = await singleLayers();
   const audio = signal(0, FILE_FRAMES * FRAME), { audioCodes } = await model.encode(audio);
-  const rows = CODEBOOKS.flatMap((k) => [...liveRows(model, audio, audioCodes, k), ...fileRows(model, audio, audioCodes, k)]);
+  const rows = CODEBOOKS.flatMap((
+    k,
+  ) => [...liveRows(model, audio, audioCodes, k), ...fileRows(model, audio, audioCodes, k)]);
   const layerRuns = layers.flatMap(({ ours, theirs }): Contestant[] =>
     [ours, theirs].map((run) => ({ run, runs: LAYER_RUNS, warmUp: 3 }))
   );
@@ -42,7 +44,8 @@ function liveRows(model: MimiModel, audio: Float32Array, codes: AudioCodes, code
   const encoder = model.createEncoderSync({ numQuantizers: codebooks }), decoder = model.createDecoderSync();
   const pieces = Array.from({ length: FILE_FRAMES }, (_, t) => {
     const data = Uint16Array.from({ length: codebooks }, (_, k) => codes.data[k * FILE_FRAMES + t]);
-    return { audio: audio.subarray(t * FRAME, (t + 1) * FRAME), codes: { data, shape: [1, codebooks, 1] as [number, number, number] } };
+    const column: AudioCodes = { data, shape: [1, codebooks, 1] };
+    return { audio: audio.subarray(t * FRAME, (t + 1) * FRAME), codes: column };
   });
   let heard = 0, said = 0;
   // Two frames a round bring the weights back into the caches.
@@ -81,8 +84,8 @@ function printFrames(rows: readonly Row[], times: readonly number[][]): void {
     "A frame of 80 ms, full size, wasm, f32, one thread",
     ["", "median ms", "p95 ms", "of 80 ms", "p95 of 80 ms", "measured"],
     rows.map(({ title, frames }, i) => {
-      const middle = median(times[i]), high = p95(times[i]), measured = `${times[i].length} ${frames > 1 ? "files" : "frames"}`;
-      return [title, ms(middle), ms(high), share(middle), share(high), measured];
+      const middle = median(times[i]), high = p95(times[i]), unit = frames > 1 ? "files" : "frames";
+      return [title, ms(middle), ms(high), share(middle), share(high), `${times[i].length} ${unit}`];
     }),
   );
 }
@@ -92,9 +95,12 @@ function printLayers(layers: readonly SingleLayer[], times: readonly number[][])
     "Single layers at 2 positions beside onnxruntime-web (wasm, one thread), same rounds",
     ["", "ours, median ms", "p95 ms", "ort, median ms", "p95 ms", "ort / ours", "difference"],
     layers.map(({ title, difference }, i) => {
-      const ours = times[2 * i], theirs = times[2 * i + 1], ratio = median(theirs) / median(ours);
-      return [title, ms(median(ours)), ms(p95(ours)), ms(median(theirs)), ms(p95(theirs)), `${ratio.toFixed(1)}×`, difference.toExponential(1)];
+      const [ours, theirs] = [times[2 * i], times[2 * i + 1]], ratio = `${(median(theirs) / median(ours)).toFixed(1)}×`;
+      const figures = [ours, theirs].flatMap((t) => [ms(median(t)), ms(p95(t))]);
+      return [title, ...figures, ratio, difference.toExponential(1)];
     }),
   );
-  printNote("Both repeat one layer, so its weights stay in the caches where they fit. Difference: largest, of the largest value.");
+  printNote(
+    "Both repeat one layer: its weights stay in the caches where they fit. Difference: largest, of the largest value.",
+  );
 }

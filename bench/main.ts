@@ -11,7 +11,8 @@ if (unknown.length > 0) {
   console.error(`No benchmark ${unknown.join(", ")}; there are ${Object.keys(BENCHMARKS).join(", ")}.`);
   process.exit(2);
 }
-console.log(`${cpus()[0]?.model ?? "unknown processor"}, ${cpus().length} cores, ${process.platform} ${process.arch}, Node ${process.version}`);
+const cores = cpus(), model = cores[0]?.model ?? "unknown processor";
+console.log(`${model}, ${cores.length} cores, ${process.platform} ${process.arch}, Node ${process.version}`);
 for (const [name, run] of Object.entries(BENCHMARKS)) {
   if (asked.length === 0 || asked.includes(name)) await run();
 }

@@ -15,7 +15,9 @@ interface Peaks {
 }
 
 export async function memory(): Promise<void> {
-  if (!existsSync("/proc/self/status")) return printNote("memory: skipped, this system has no /proc to read peak memory from.");
+  if (!existsSync("/proc/self/status")) {
+    return printNote("memory: skipped, there is no /proc to read peak memory from.");
+  }
   if (!existsSync(CLI)) return printNote(`memory: skipped, there is no ${CLI}.`);
   const folder = await mkdtemp(join(tmpdir(), "mimi-bench-"));
   try {
@@ -35,8 +37,9 @@ async function measure(folder: string, seconds: number): Promise<Peaks> {
 
 function print(minute: Peaks, hour: Peaks): void {
   const row = (step: "encode" | "decode") => {
-    const [short, long] = [minute[step], hour[step]], times = `${short.seconds.toFixed(1)} s, ${long.seconds.toFixed(1)} s`;
-    return [step, MiB(short.peak), MiB(long.peak), MiB(long.peak - short.peak), times];
+    const [short, long] = [minute[step], hour[step]];
+    const took = [short, long].map(({ seconds }) => `${seconds.toFixed(1)} s`).join(", ");
+    return [step, MiB(short.peak), MiB(long.peak), MiB(long.peak - short.peak), took];
   };
   printTable(
     "Peak memory of the command line tool, embedded model (resident, Node and tsx included)",

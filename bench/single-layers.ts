@@ -167,7 +167,10 @@ function difference(ours: Float32Array, theirs: Float32Array, { layer, out, onnx
 
 /** Some weights; `salt` makes those of two tensors differ. */
 function weights(size: number, salt: number): Float32Array {
-  return Float32Array.from({ length: size }, (_, i) => Math.fround(((i * 7919 + salt * 104729) % 2003) / 2003 - 0.5) * 0.05);
+  return Float32Array.from(
+    { length: size },
+    (_, i) => Math.fround(((i * 7919 + salt * 104729) % 2003) / 2003 - 0.5) * 0.05,
+  );
 }
 
 /** [rows, columns] to [columns, rows]. */

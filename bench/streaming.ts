@@ -89,7 +89,8 @@ function inTurns(model: MimiModel, starts: readonly [StreamSnapshot, StreamSnaps
 function print(stretches: readonly Stretch[], again: readonly Omit<Stretch, "memory">[]): void {
   const bytes = (n: number) => `${n.toLocaleString("en")} (${MiB(n)} MiB)`;
   const time = (title: string, [a, b]: number[]) => [title, `${ms(a)} ms`, `${ms(b)} ms`, (b / a).toFixed(3)];
-  const size = (title: string, [a, b]: number[]) => [title, bytes(a), bytes(b), a === b ? "the same" : (b / a).toFixed(3)];
+  const versus = (a: number, b: number) => (a === b ? "the same" : (b / a).toFixed(3));
+  const size = (title: string, [a, b]: number[]) => [title, bytes(a), bytes(b), versus(a, b)];
   const halves = ["encoder", "decoder"] as const;
   printTable(
     `One stream, embedded model: medians over the ${2 * AROUND} frames around a frame, memory behind them`,

@@ -8,8 +8,22 @@ const OUT = new URL("kernels.wasm.ts", FOLDER);
 
 const files = {};
 const { error, stderr } = await asc.main([
-  "kernels.ts", "--outFile", "kernels.wasm", "-O3", "--noAssert", "--runtime", "stub", "--importMemory",
-  "--memoryBase", "1024", "--use", "abort=", "--enable", "simd", "--enable", "bulk-memory",
+  "kernels.ts",
+  "--outFile",
+  "kernels.wasm",
+  "-O3",
+  "--noAssert",
+  "--runtime",
+  "stub",
+  "--importMemory",
+  "--memoryBase",
+  "1024",
+  "--use",
+  "abort=",
+  "--enable",
+  "simd",
+  "--enable",
+  "bulk-memory",
 ], {
   readFile: (name) => readFile(new URL(`kernels/${name}`, FOLDER), "utf8").catch(() => null),
   writeFile: (name, contents) => void (files[name] = contents),

@@ -47,7 +47,18 @@ export interface LoadOptions {
 }
 
 const OPTIONS: (keyof LoadOptions)[] = [
-  "backend", "part", "numQuantizers", "precision", "config", "file", "revision", "token", "endpoint", "cache", "signal", "onProgress",
+  "backend",
+  "part",
+  "numQuantizers",
+  "precision",
+  "config",
+  "file",
+  "revision",
+  "token",
+  "endpoint",
+  "cache",
+  "signal",
+  "onProgress",
 ];
 
 /** The model with the ways to get one. */
@@ -72,15 +83,23 @@ export class MimiModel extends CoreModel {
     checkOptions(where, options, OPTIONS);
     const { part = "both", precision = "f32", signal } = options;
     if (!["both", "encoder", "decoder"].includes(part)) {
-      throw new MimiTypeError("ERR_INVALID_ARGUMENT", `${where}: part must be "both", "encoder" or "decoder", got ${describe(part)}.`);
+      throw new MimiTypeError(
+        "ERR_INVALID_ARGUMENT",
+        `${where}: part must be "both", "encoder" or "decoder", got ${describe(part)}.`,
+      );
     }
-    if (precision !== "f32") throw new NotSupportedError(`${where}: precision ${describe(precision)} is not available, only "f32".`);
+    if (precision !== "f32") {
+      throw new NotSupportedError(`${where}: precision ${describe(precision)} is not available, only "f32".`);
+    }
     const backend = chooseBackend(where, options.backend), available = await backend.available();
-    if (available !== true) throw new NotSupportedError(`${where}: the ${backend.name} backend cannot run here: ${available}.`);
+    if (available !== true) {
+      throw new NotSupportedError(`${where}: the ${backend.name} backend cannot run here: ${available}.`);
+    }
 
     const opened = await openSource(source, options), programs: { encoder?: Program; decoder?: Program } = {};
     try {
-      const { config } = opened, numQuantizers = checkNumQuantizers(where, options.numQuantizers, config, config.numQuantizers);
+      const { config } = opened,
+        numQuantizers = checkNumQuantizers(where, options.numQuantizers, config, config.numQuantizers);
       const networks = {
         ...(part !== "decoder" && { encoder: encoderNetwork(config, numQuantizers) }),
         ...(part !== "encoder" && { decoder: decoderNetwork(config, numQuantizers) }),
@@ -92,7 +111,13 @@ export class MimiModel extends CoreModel {
       }
       signal?.throwIfAborted();
       const quantize = encoderNetwork(config).layers.find((l) => l.kind === "quantize")!;
-      return new MimiModel({ config, numQuantizers, backend, ...programs, fingerprint: await fingerprint(weights, quantize.quantizers[0]) });
+      return new MimiModel({
+        config,
+        numQuantizers,
+        backend,
+        ...programs,
+        fingerprint: await fingerprint(weights, quantize.quantizers[0]),
+      });
     } catch (error) {
       programs.encoder?.close();
       programs.decoder?.close();
@@ -109,7 +134,9 @@ export class MimiFeatureExtractor extends CoreFeatureExtractor {
   static async fromPretrained(source: ModelSource, options: LoadOptions = {}): Promise<MimiFeatureExtractor> {
     checkOptions("fromPretrained", options, OPTIONS);
     const folder = await openFolder(source, options);
-    const { samplingRate, paddingValue } = CoreFeatureExtractor.fromJSON(await readJSON(await folder("preprocessor_config.json")));
+    const { samplingRate, paddingValue } = CoreFeatureExtractor.fromJSON(
+      await readJSON(await folder("preprocessor_config.json")),
+    );
     return new MimiFeatureExtractor({ samplingRate, paddingValue });
   }
 }
@@ -117,10 +144,16 @@ export class MimiFeatureExtractor extends CoreFeatureExtractor {
 function chooseBackend(where: string, backend: unknown = "auto"): Backend {
   if (backend === "auto" || backend === "wasm") return wasm();
   if (typeof (backend as Backend)?.compile === "function") return backend as Backend;
-  throw new MimiTypeError("ERR_INVALID_ARGUMENT", `${where}: backend must be a backend such as wasm(), "wasm" or "auto", got ${describe(backend)}.`);
+  throw new MimiTypeError(
+    "ERR_INVALID_ARGUMENT",
+    `${where}: backend must be a backend such as wasm(), "wasm" or "auto", got ${describe(backend)}.`,
+  );
 }
 
-async function openSource(source: ModelSource, options: LoadOptions): Promise<{ config: MimiConfig; weights: ByteSource }> {
+async function openSource(
+  source: ModelSource,
+  options: LoadOptions,
+): Promise<{ config: MimiConfig; weights: ByteSource }> {
   const { config: given, file = "model.safetensors" } = options;
   const folder = await openFolder(source, options);
   const config = given !== undefined
@@ -149,7 +182,9 @@ async function openFolder(source: ModelSource, options: LoadOptions): Promise<(f
         try {
           return await open(new URL(file, folder), options);
         } catch (error) {
-          if (at.href.endsWith(".safetensors") && file === "config.json" && (error as LoadError).code === "ERR_NOT_FOUND") return official();
+          if (
+            at.href.endsWith(".safetensors") && file === "config.json" && (error as LoadError).code === "ERR_NOT_FOUND"
+          ) return official();
           throw error;
         }
       };
@@ -170,11 +205,17 @@ function openFiles(files: ModelFiles, options: LoadOptions): (file: string) => P
 /** The configuration of `kyutai/mimi`, as if it lay beside the weights. */
 function official(): ByteSource {
   const bytes = new TextEncoder().encode(JSON.stringify(new MimiConfig()));
-  return { name: "config.json", size: bytes.length, read: (offset, length) => Promise.resolve(bytes.subarray(offset, offset + length)) };
+  return {
+    name: "config.json",
+    size: bytes.length,
+    read: (offset, length) => Promise.resolve(bytes.subarray(offset, offset + length)),
+  };
 }
 
 async function pathToURL(location: string): Promise<URL> {
   if (!runtime.hasFiles()) return new URL(location, globalThis.location?.href);
   const [path, url, os] = await Promise.all([runtime.path(), runtime.url(), runtime.os()]);
-  return url.pathToFileURL(path.resolve(location.startsWith("~/") ? path.join(os.homedir(), location.slice(2)) : location));
+  return url.pathToFileURL(
+    path.resolve(location.startsWith("~/") ? path.join(os.homedir(), location.slice(2)) : location),
+  );
 }

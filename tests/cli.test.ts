@@ -159,6 +159,7 @@ test("missing files and models", async () => {
   await fails(1, /gone\.mimi: cannot be read/, "decode", at("gone.mimi"), at("no.wav"));
   await fails(1, /gone\.mimi: cannot be read/, "info", at("gone.mimi"));
   await fails(1, /cannot be written/, "encode", SAMPLE, at("no/such/folder.mimi"));
+  await fails(1, /no regular file/, "encode", SAMPLE, "/dev/null");
   await fails(1, /config\.json/, "encode", SAMPLE, at("no.mimi"), "--model", at("gone"));
   await fails(1, /from 1 to 32, got 33/, "encode", SAMPLE, at("no.mimi"), "--codebooks", "33");
   await fails(1, /cannot be written/, "demo", "--out", join(SAMPLE, "below-a-file"));

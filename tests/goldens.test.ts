@@ -48,8 +48,16 @@ test("tiny: a batch without a mask is what transformers gives", async () => {
   const [, codebooks, frames] = golden.shape("codes"), codes = await golden.i32("codes");
   assert.deepEqual(audioCodes.shape, [2, codebooks, frames]);
   for (const row of [0, 1]) {
-    const part = (from: ArrayLike<number>) => Array.from(from).slice(row * codebooks * frames, (row + 1) * codebooks * frames);
-    assertCodes(`row ${row}`, Uint16Array.from(part(audioCodes.data)), part(codes), await golden.f32(`code_margin_row${row}`), frames, 1);
+    const part = (from: ArrayLike<number>) =>
+      Array.from(from).slice(row * codebooks * frames, (row + 1) * codebooks * frames);
+    assertCodes(
+      `row ${row}`,
+      Uint16Array.from(part(audioCodes.data)),
+      part(codes),
+      await golden.f32(`code_margin_row${row}`),
+      frames,
+      1,
+    );
   }
   const all = { data: codes, shape: [2, codebooks, frames] };
   assertClose("decode", (await model.decode(all)).audioValues.data, await golden.f32("decode_audio"), 1e-4);
@@ -73,7 +81,10 @@ test("tiny: with a mask each row is what it is alone", async () => {
         assert.equal(code, t < own ? alone.data[k * own + t] : 0, `row ${row}, codebook ${k}, frame ${t}`);
       }
     }
-    assert.deepEqual([...audioCodesMask.data.slice(row * frames, (row + 1) * frames)], Array.from({ length: frames }, (_, t) => +(t < own)));
+    assert.deepEqual(
+      [...audioCodesMask.data.slice(row * frames, (row + 1) * frames)],
+      Array.from({ length: frames }, (_, t) => +(t < own)),
+    );
   }
 });
 
@@ -89,26 +100,49 @@ test("tiny: Kyutai's layout gives the same bits", async () => {
 });
 
 test("full size: stages of 0.4 s, 4 s, and 14 s past the attention window", async () => {
-  const config = new MimiConfig(), weights = await deterministicWeights("full-spec"), backend = wasm(), precision = "f32" as const;
+  const config = new MimiConfig(),
+    weights = await deterministicWeights("full-spec"),
+    backend = wasm(),
+    precision = "f32" as const;
   const encoder = await backend.compile(encoderNetwork(config), weights, { precision });
   const decoder = await backend.compile(decoderNetwork(config), weights, { precision });
   const quantize = encoderNetwork(config).layers.find((l) => l.kind === "quantize")!;
   const model = new MimiModel({
-    config, backend, encoder, decoder, numQuantizers: 32, fingerprint: await fingerprint(weights, quantize.quantizers[0]),
+    config,
+    backend,
+    encoder,
+    decoder,
+    numQuantizers: 32,
+    fingerprint: await fingerprint(weights, quantize.quantizers[0]),
   });
 
   for (const name of ["full_400ms_stages", "full_4s"]) {
-    const golden = await openGolden(name), [, codebooks, frames] = golden.shape("codes"), codes = await golden.i32("codes");
+    const golden = await openGolden(name),
+      [, codebooks, frames] = golden.shape("codes"),
+      codes = await golden.i32("codes");
     const { audioCodes } = await model.encode(await golden.f32("input"));
     assertCodes(name, audioCodes.data, codes, await golden.f32("code_margin"), frames, 1);
-    const decode = async (k: number) => (await model.decode({ data: codes.slice(0, k * frames), shape: [1, k, frames] })).audioValues.data;
+    const decode = async (k: number) =>
+      (await model.decode({ data: codes.slice(0, k * frames), shape: [1, k, frames] })).audioValues.data;
     assertClose(`${name} audio`, await decode(codebooks), await golden.f32("audio"), 1e-4);
-    if (golden.has("audio_nq8")) assertClose(`${name} audio, 8 codebooks`, await decode(8), await golden.f32("audio_nq8"), 1e-4);
+    if (golden.has("audio_nq8")) {
+      assertClose(`${name} audio, 8 codebooks`, await decode(8), await golden.f32("audio_nq8"), 1e-4);
+    }
   }
 
-  const golden = await openGolden("full_14s"), shape = golden.shape("codes"), frames = shape[shape.length - 1], codes = await golden.i32("codes");
+  const golden = await openGolden("full_14s"),
+    shape = golden.shape("codes"),
+    frames = shape[shape.length - 1],
+    codes = await golden.i32("codes");
   const input = Float32Array.from(await golden.i32("pcm16"), (v) => v / 32768);
-  assertCodes("full_14s", (await model.encode(input)).audioCodes.data, codes, await golden.f32("code_margin"), frames, 1);
+  assertCodes(
+    "full_14s",
+    (await model.encode(input)).audioCodes.data,
+    codes,
+    await golden.f32("code_margin"),
+    frames,
+    1,
+  );
   const { audioValues } = await model.decode({ data: codes.slice(0, 8 * frames), shape: [1, 8, frames] });
   assertClose("full_14s audio", audioValues.data.slice(-24000), await golden.f32("audio_nq8_last1s"), 1e-4);
   model.close();

@@ -19,11 +19,24 @@ import { random, randomWeights } from "./support/random.ts";
 const NO_PORTS: Ports = { audio: [], codes: [], codebooks: 0 };
 
 /** Runs layers of a fresh stream in wasm: rows x channels in, rows x channels out. */
-async function runLayers(layers: Layer[], tensors: TensorSource, input: Float32Array, positions: number, ports: Ports = NO_PORTS): Promise<Float32Array> {
+async function runLayers(
+  layers: Layer[],
+  tensors: TensorSource,
+  input: Float32Array,
+  positions: number,
+  ports: Ports = NO_PORTS,
+): Promise<Float32Array> {
   const memory = await Memory.create();
   // With frameSize 1 a position of the input is a frame, so one pass covers them all; buffers hold whole frames of Mimi.
-  const lowered = await lower({ direction: "encode", frameSize: 1, layers }, tensors, memory, Math.ceil(positions / 1920) * 1920);
-  const at = memory.store(input), state = memory.allocate(lowered.stateSize), out = lowered.run(positions, { state, frames: 0, ports, row: 0, frame: 0 }, at);
+  const lowered = await lower(
+    { direction: "encode", frameSize: 1, layers },
+    tensors,
+    memory,
+    Math.ceil(positions / 1920) * 1920,
+  );
+  const at = memory.store(input),
+    state = memory.allocate(lowered.stateSize),
+    out = lowered.run(positions, { state, frames: 0, ports, row: 0, frame: 0 }, at);
   const rows = layers.reduce((n, layer) => positionsAfter(layer, n), positions);
   return memory.view(out, memory.total / 4 - out / 4).slice(0, rows * channelsOf(layers));
 }
@@ -31,13 +44,21 @@ async function runLayers(layers: Layer[], tensors: TensorSource, input: Float32A
 function channelsOf(layers: Layer[]): number {
   const last = [...layers].reverse().map((l) => l.kind === "residual" ? l.branch[l.branch.length - 1] : l)
     .find((l) => l.kind !== "elu" && l.kind !== "gelu" && l.kind !== "quantize")!;
-  return "outChannels" in last ? last.outChannels : "channels" in last ? last.channels : last.kind === "dequantize" ? last.quantizers[0].channels : 0;
+  return "outChannels" in last
+    ? last.outChannels
+    : "channels" in last
+    ? last.channels
+    : last.kind === "dequantize"
+    ? last.quantizers[0].channels
+    : 0;
 }
 
 /** [1, channels, positions] -> [positions, channels] */
 function channelsLast(values: Float32Array, [, channels, positions]: number[]): Float32Array {
   const out = new Float32Array(values.length);
-  for (let c = 0; c < channels; c++) for (let t = 0; t < positions; t++) out[t * channels + c] = values[c * positions + t];
+  for (let c = 0; c < channels; c++) {
+    for (let t = 0; t < positions; t++) out[t * channels + c] = values[c * positions + t];
+  }
   return out;
 }
 
@@ -70,7 +91,9 @@ test("every layer of the tiny model against transformers", async () => {
     assertClose(`enc_tr.${i}`, actual, await golden.f32(`enc_tr.${i}`), 1e-4, true);
     seen++;
   }
-  const from = decoder.layers.findIndex((l) => l.kind === "conv"), decIn = await rowsOf("dec_in"), length = golden.shape("dec_in")[2];
+  const from = decoder.layers.findIndex((l) => l.kind === "conv"),
+    decIn = await rowsOf("dec_in"),
+    length = golden.shape("dec_in")[2];
   for (let i = 0; from + i < decoder.layers.length; i++) {
     const actual = await runLayers(decoder.layers.slice(from, from + i + 1), tensors, decIn, length);
     assertClose(`dec.${i}`, actual, await rowsOf(`dec.${i}`), 1e-4, true);
@@ -81,37 +104,70 @@ test("every layer of the tiny model against transformers", async () => {
 
 for (const name of ["tiny_main_2s", "tiny_short_1000", "tiny_one", "tiny_notmult_30000"]) {
   test(`stages of ${name} against transformers`, async () => {
-    const { encoder, decoder, tensors } = await tinyModel(), golden = await openGolden(name), input = await golden.f32("input");
+    const { encoder, decoder, tensors } = await tinyModel(),
+      golden = await openGolden(name),
+      input = await golden.f32("input");
     const isTransformer = (l: Layer) => l.kind === "residual" && l.branch[0].kind === "layerNorm";
     const first = encoder.layers.findIndex(isTransformer), quantize = encoder.layers.length - 1;
-    for (const [stage, to] of [["seanet_encoder", first], ["encoder_transformer", quantize - 1], ["downsample", quantize]] as const) {
+    for (
+      const [stage, to] of [["seanet_encoder", first], ["encoder_transformer", quantize - 1], [
+        "downsample",
+        quantize,
+      ]] as const
+    ) {
       const actual = await runLayers(encoder.layers.slice(0, to), tensors, input, input.length);
       assertClose(stage, actual, channelsLast(await golden.f32(stage), golden.shape(stage)), 1e-4, true);
     }
     const codes = Uint16Array.from(await golden.i32("codes")), [, codebooks, frames] = golden.shape("codes");
     const conv = decoder.layers.findIndex((l) => l.kind === "conv");
     for (const [stage, to] of [["rvq_decode", 1], ["upsample", 2], ["decoder_transformer", conv]] as const) {
-      const actual = await runLayers(decoder.layers.slice(0, to), tensors, new Float32Array(frames), frames, { audio: [], codes: [codes], codebooks });
+      const actual = await runLayers(decoder.layers.slice(0, to), tensors, new Float32Array(frames), frames, {
+        audio: [],
+        codes: [codes],
+        codebooks,
+      });
       assertClose(stage, actual, channelsLast(await golden.f32(stage), golden.shape(stage)), 1e-4, true);
     }
   });
 }
 
 const SMALL: Partial<MimiConfigFields> = {
-  upsamplingRatios: [3, 2], numFilters: 4, hiddenSize: 12, numHiddenLayers: 2, numAttentionHeads: 2, numKeyValueHeads: 2, headDim: 6,
-  intermediateSize: 20, slidingWindow: 5, codebookSize: 16, codebookDim: 8, vectorQuantizationHiddenDimension: 8, numQuantizers: 5,
+  upsamplingRatios: [3, 2],
+  numFilters: 4,
+  hiddenSize: 12,
+  numHiddenLayers: 2,
+  numAttentionHeads: 2,
+  numKeyValueHeads: 2,
+  headDim: 6,
+  intermediateSize: 20,
+  slidingWindow: 5,
+  codebookSize: 16,
+  codebookDim: 8,
+  vectorQuantizationHiddenDimension: 8,
+  numQuantizers: 5,
   upsampleGroups: 12,
 };
 
 const VARIANTS: Record<string, Partial<MimiConfigFields>> = {
   "small widths": {},
-  "ratios, kernels, compress": { upsamplingRatios: [4, 3, 2], kernelSize: 5, lastKernelSize: 4, residualKernelSize: 5, compress: 3 },
+  "ratios, kernels, compress": {
+    upsamplingRatios: [4, 3, 2],
+    kernelSize: 5,
+    lastKernelSize: 4,
+    residualKernelSize: 5,
+    compress: 3,
+  },
   "one ratio, stride 1 inside": { upsamplingRatios: [4, 1] },
   "three residual layers, dilated, with shortcuts": { numResidualLayers: 3, useConvShortcut: true },
   "dilation growth 3": { numResidualLayers: 2, dilationGrowthRate: 3 },
   "no residual layers": { numResidualLayers: 0 },
   "replicate padding": { padMode: "replicate", numResidualLayers: 2 },
-  "grouped keys and values, bias, another theta": { numAttentionHeads: 4, numKeyValueHeads: 2, attentionBias: true, ropeTheta: 300 },
+  "grouped keys and values, bias, another theta": {
+    numAttentionHeads: 4,
+    numKeyValueHeads: 2,
+    attentionBias: true,
+    ropeTheta: 300,
+  },
   "window 1": { slidingWindow: 1 },
   "a window of a whole ring": { slidingWindow: 16 },
   "heads of 20": { headDim: 20, slidingWindow: 9 },
@@ -122,18 +178,30 @@ const VARIANTS: Record<string, Partial<MimiConfigFields>> = {
   "stride 4, one group": { samplingRate: 2400, frameRate: 100, upsampleGroups: 1 },
   "no resampling": { samplingRate: 2400, frameRate: 400 },
   "no transformer": { numHiddenLayers: 0 },
-  "panels: widths of 16": { numFilters: 16, hiddenSize: 32, headDim: 16, codebookDim: 16, vectorQuantizationHiddenDimension: 16, intermediateSize: 64, upsampleGroups: 32 },
+  "panels: widths of 16": {
+    numFilters: 16,
+    hiddenSize: 32,
+    headDim: 16,
+    codebookDim: 16,
+    vectorQuantizationHiddenDimension: 16,
+    intermediateSize: 64,
+    upsampleGroups: 32,
+  },
 };
 
 for (const [name, fields] of Object.entries(VARIANTS)) {
   test(`any configuration: ${name}`, async () => {
     const rng = random(name), config = new MimiConfig({ ...SMALL, ...fields });
-    const encoder = encoderNetwork(config), decoder = decoderNetwork(config), weights = randomWeights(rng, [encoder, decoder]);
+    const encoder = encoderNetwork(config),
+      decoder = decoderNetwork(config),
+      weights = randomWeights(rng, [encoder, decoder]);
     const frames = rng.integer(4, 9), samples = frames * config.frameSize - rng.integer(0, config.frameSize - 1);
     const codebooks = rng.integer(config.numSemanticQuantizers, config.numQuantizers), pcm = rng.floats(samples);
 
     // The latent, partial last frame included; then codes; then audio.
-    const [a, b] = await Promise.all([wasm(), oracle()].map((backend) => backend.compile(encoder, weights, { precision: "f32" })));
+    const [a, b] = await Promise.all(
+      [wasm(), oracle()].map((backend) => backend.compile(encoder, weights, { precision: "f32" })),
+    );
     const codes = [a, b].map((program) => {
       const out = new Uint16Array(codebooks * frames);
       program.step([program.createState()], { audio: [pcm], codes: [out], codebooks }, frames);
@@ -142,7 +210,9 @@ for (const [name, fields] of Object.entries(VARIANTS)) {
     let same = 0;
     codes[1].forEach((code, i) => same += +(code === codes[0][i]));
     assert.ok(same >= codes[1].length * 0.97, `${same} of ${codes[1].length} codes equal`);
-    const [c, d] = await Promise.all([wasm(), oracle()].map((backend) => backend.compile(decoder, weights, { precision: "f32" })));
+    const [c, d] = await Promise.all(
+      [wasm(), oracle()].map((backend) => backend.compile(decoder, weights, { precision: "f32" })),
+    );
     const audio = [c, d].map((program) => {
       const out = new Float32Array(frames * config.frameSize);
       program.step([program.createState()], { audio: [out], codes: [codes[1]], codebooks }, frames);
@@ -154,19 +224,37 @@ for (const [name, fields] of Object.entries(VARIANTS)) {
     const half = Math.floor(frames / 2), cut = half * config.frameSize;
     for (const [from, to] of [[a, b], [b, a]]) {
       const first = from.createState(), second = to.createState(), tail = new Uint16Array(codebooks * (frames - half));
-      from.step([first], { audio: [pcm.subarray(0, cut)], codes: [new Uint16Array(codebooks * half)], codebooks }, half);
+      from.step(
+        [first],
+        { audio: [pcm.subarray(0, cut)], codes: [new Uint16Array(codebooks * half)], codebooks },
+        half,
+      );
       const saved = await from.save(first);
       to.load(second, saved);
       assert.deepEqual(await to.save(second), saved);
       to.step([second], { audio: [pcm.subarray(cut)], codes: [tail], codebooks }, frames - half);
       let equal = 0;
-      for (let k = 0; k < codebooks; k++) for (let t = half; t < frames; t++) equal += +(codes[1][k * frames + t] === tail[k * (frames - half) + t - half]);
+      for (let k = 0; k < codebooks; k++) {
+        for (let t = half; t < frames; t++) {
+          equal += +(codes[1][k * frames + t] === tail[k * (frames - half) + t - half]);
+        }
+      }
       assert.ok(equal >= tail.length * 0.95, `moved encoder: ${equal} of ${tail.length} codes equal`);
     }
     for (const [from, to] of [[c, d], [d, c]]) {
-      const first = from.createState(), second = to.createState(), out = new Float32Array((frames - half) * config.frameSize);
-      const part = (start: number, end: number) => Uint16Array.from({ length: codebooks * (end - start) }, (_, i) => codes[1][Math.floor(i / (end - start)) * frames + start + i % (end - start)]);
-      from.step([first], { audio: [new Float32Array(half * config.frameSize)], codes: [part(0, half)], codebooks }, half);
+      const first = from.createState(),
+        second = to.createState(),
+        out = new Float32Array((frames - half) * config.frameSize);
+      const part = (start: number, end: number) =>
+        Uint16Array.from(
+          { length: codebooks * (end - start) },
+          (_, i) => codes[1][Math.floor(i / (end - start)) * frames + start + i % (end - start)],
+        );
+      from.step(
+        [first],
+        { audio: [new Float32Array(half * config.frameSize)], codes: [part(0, half)], codebooks },
+        half,
+      );
       to.load(second, await from.save(first));
       to.step([second], { audio: [out], codes: [part(half, frames)], codebooks }, frames - half);
       assertClose("moved decoder", out, audio[1].subarray(cut), 1e-4, true);

@@ -23,7 +23,9 @@ function* cuts(rng: Random, length: number): Generator<[number, number]> {
 
 /** Codes of consecutive calls as one. */
 function join(parts: AudioCodes[]): AudioCodes {
-  const codebooks = parts[0].shape[1], total = parts.reduce((n, p) => n + p.shape[2], 0), data = new Uint16Array(codebooks * total);
+  const codebooks = parts[0].shape[1],
+    total = parts.reduce((n, p) => n + p.shape[2], 0),
+    data = new Uint16Array(codebooks * total);
   let at = 0;
   for (const part of parts) {
     const n = part.shape[2];
@@ -61,7 +63,9 @@ test("decoder: any cut gives the audio of the whole", () => {
   const rng = random("decoder cuts");
   for (let round = 0; round < 12; round++) {
     const decoder = model.createDecoderSync(), out = new Float32Array(audio.length);
-    for (const [from, to] of cuts(rng, frames)) out.set(decoder.decode(slice(whole, from, to)).audioValues.data, from * 1920);
+    for (const [from, to] of cuts(rng, frames)) {
+      out.set(decoder.decode(slice(whole, from, to)).audioValues.data, from * 1920);
+    }
     assert.deepEqual(out, audio);
     decoder.close();
   }
@@ -76,7 +80,9 @@ test("tail zeros: the last frame is that of padded audio", async () => {
   assert.deepEqual(join([await encoder.encode(input), await encoder.finish()]), expected);
   const lengths = [1, 100, 500, 961, 1500, 3000, 5000], differs = [];
   for (const n of lengths) {
-    const [a, b] = await Promise.all((["transformers", "zeros"] as const).map((tail) => model.encode(input.subarray(0, n), { tail })));
+    const [a, b] = await Promise.all(
+      (["transformers", "zeros"] as const).map((tail) => model.encode(input.subarray(0, n), { tail })),
+    );
     differs.push(a.audioCodes.data.join() !== b.audioCodes.data.join());
   }
   assert.ok(differs.includes(true), "the two tails are the same for every length tried");
@@ -85,7 +91,17 @@ test("tail zeros: the last frame is that of padded audio", async () => {
 test("snapshot, restore, reset and interleaving at random change nothing", async () => {
   const rng = random("snapshots");
   for (let round = 0; round < 6; round++) {
-    const streams = Array.from({ length: 3 }, () => ({ encoder: model.createEncoderSync(), decoder: model.createDecoderSync(), at: 0, frame: 0, codes: [] as AudioCodes[], out: new Float32Array(audio.length) }));
+    const streams = Array.from(
+      { length: 3 },
+      () => ({
+        encoder: model.createEncoderSync(),
+        decoder: model.createDecoderSync(),
+        at: 0,
+        frame: 0,
+        codes: [] as AudioCodes[],
+        out: new Float32Array(audio.length),
+      }),
+    );
     while (streams.some((s) => s.frame < frames)) {
       const s = rng.pick(streams.filter((s) => s.frame < frames)), action = rng.integer(0, 9);
       if (action === 0 && s.at < input.length) {
@@ -150,7 +166,11 @@ test("calls that are not awaited run in order, on copies of their input", async 
 
 test("fewer codebooks in the middle of a stream leave the rest as it was", async () => {
   const encoder = model.createEncoder(), decoder = model.createDecoder();
-  const parts = [await encoder.encode(input.subarray(0, 9600)), await encoder.encode(input.subarray(9600, 19200), { numQuantizers: 2 }), await encoder.encode(input.subarray(19200, 28800))];
+  const parts = [
+    await encoder.encode(input.subarray(0, 9600)),
+    await encoder.encode(input.subarray(9600, 19200), { numQuantizers: 2 }),
+    await encoder.encode(input.subarray(19200, 28800)),
+  ];
   assert.deepEqual(parts.map((p) => p.shape), [[1, 4, 5], [1, 2, 5], [1, 4, 5]]);
   const middle = slice(whole, 5, 10);
   assert.deepEqual(parts[1].data, middle.data.slice(0, 10));
@@ -199,13 +219,17 @@ test("TransformStreams give the audio of the whole", async () => {
 
 test("the embedded model: cuts, and the same bits in every runtime", async () => {
   const mini = await MimiModel.fromPretrained("mini"), rng = random("signal", 20261123);
-  const signal = Float32Array.from({ length: 5 * 24000 + 321 }, (_, i) => (((i * 131) % 240) / 240 - 0.5) * 0.4 + (rng.next() - 0.5) * 0.05);
+  const signal = Float32Array.from(
+    { length: 5 * 24000 + 321 },
+    (_, i) => (((i * 131) % 240) / 240 - 0.5) * 0.4 + (rng.next() - 0.5) * 0.05,
+  );
   const codes = (await mini.encode(signal)).audioCodes, sound = (await mini.decode(codes)).audioValues.data;
   const encoder = mini.createEncoderSync(), parts: AudioCodes[] = [];
   for (let at = 0; at < signal.length; at += 777) parts.push(encoder.encode(signal.subarray(at, at + 777)));
   parts.push(encoder.finish());
   assert.deepEqual(join(parts), codes);
-  const hash = createHash("sha256").update(new Uint8Array(codes.data.buffer)).update(new Uint8Array(sound.buffer)).digest("hex");
+  const hash = createHash("sha256").update(new Uint8Array(codes.data.buffer)).update(new Uint8Array(sound.buffer))
+    .digest("hex");
   assert.equal(hash, EXPECTED_HASH, "codes and samples have other bits than in the runtimes where this was recorded");
 });
 

@@ -89,8 +89,8 @@ ${
   }
 
 The model here is "mini", which comes with this package: the architecture of Mimi at small widths, trained on
-freely licensed speech. It shows how things work; Kyutai's own model sounds far better. That one is downloaded once
-(385 MB) when you name it: mimi encode IN.wav OUT.mimi --model kyutai/mimi
+freely licensed speech. It shows how things work, offline. For the sound of Kyutai's own model, which is much larger and
+downloaded once (385 MB), name it: mimi encode IN.wav OUT.mimi --model kyutai/mimi
 
 The recording is a prompt of the Asterisk project, spoken by Carlo Flora, CC-BY 3.0.`;
 }

@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { type FileHandle, open, rename, rm } from "node:fs/promises";
+import { randomUUID } from "node:crypto";
+import { type FileHandle, open, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import process from "node:process";
 import { LoadError } from "../core/errors.ts";
 
 /** Bytes that are read at a time. */
@@ -53,7 +53,7 @@ export interface Output {
  * @throws {LoadError} `ERR_NOT_FOUND` where it cannot be written; and whatever `fill` throws.
  */
 export async function writeWhole<T>(path: string, fill: (output: Output) => Promise<T>): Promise<T> {
-  const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.tmp`);
+  const temporary = join(dirname(path), `.${basename(path)}.${randomUUID().slice(0, 8)}.tmp`);
   const attempt = async <R>(action: () => Promise<R>): Promise<R> => {
     try {
       return await action();
@@ -61,6 +61,11 @@ export async function writeWhole<T>(path: string, fill: (output: Output) => Prom
       throw new LoadError("ERR_NOT_FOUND", `${path}: cannot be written (${reason(cause)}).`, { cause });
     }
   };
+  // Renaming would put a file in the place of a device or a pipe.
+  const before = await stat(path).catch(() => undefined);
+  if (before && !before.isFile()) {
+    throw new LoadError("ERR_NOT_FOUND", `${path}: cannot be written (it is there and no regular file).`);
+  }
   const file = await attempt(() => open(temporary, "wx"));
   let end = 0;
   const put = (bytes: Uint8Array, offset: number) =>

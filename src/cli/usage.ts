@@ -51,7 +51,7 @@ export function parseCall(args: string[]): Call {
   }
   const { takes, least, most, options } = COMMANDS[command];
   if (rest.length < least || rest.length > most) {
-    throw new UsageError(`${command} takes ${takes}, got ${rest.length} arguments`);
+    throw new UsageError(`${command} takes ${takes}, got ${rest.join(" ") || "nothing"}`);
   }
   const stray = Object.keys(values).find((option) => !options.includes(option));
   if (stray) throw new UsageError(`${command} has no option --${stray}`);

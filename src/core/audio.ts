@@ -18,7 +18,9 @@ export interface AudioBufferLike {
 export type AudioInput = Float32Array | Tensor<Float32Array> | AudioBufferLike;
 
 /** 1 where a sample is audio, 0 where it is padding on the right: [batch, samples] or [batch, 1, samples]. */
-export type PaddingMask = Tensor<Int32Array | Uint8Array | BigInt64Array | Float32Array | number[]> | readonly (readonly (number | boolean)[])[];
+export type PaddingMask =
+  | Tensor<Int32Array | Uint8Array | BigInt64Array | Float32Array | number[]>
+  | readonly (readonly (number | boolean)[])[];
 
 /** Rows of a batch, all equally long. */
 export interface AudioRows {
@@ -36,12 +38,18 @@ export function toRows(where: string, input: unknown, rate: number, given: numbe
     checkRate(where, rate, given);
     const { data, shape } = input;
     if (!(data instanceof Float32Array)) {
-      throw new MimiTypeError("ERR_INVALID_ARGUMENT", `${where}: audio data must be a Float32Array, got ${describe(data)}.`);
+      throw new MimiTypeError(
+        "ERR_INVALID_ARGUMENT",
+        `${where}: audio data must be a Float32Array, got ${describe(data)}.`,
+      );
     }
     checkTensor(`${where}: audio`, { data, shape });
     if (shape.length === 1) return finite(where, [data]);
     if (shape.length !== 3 || shape[1] !== 1) {
-      throw new MimiTypeError("ERR_INVALID_ARGUMENT", `${where}: audio must be [samples] or [batch, 1, samples], got shape ${JSON.stringify(shape)}.`);
+      throw new MimiTypeError(
+        "ERR_INVALID_ARGUMENT",
+        `${where}: audio must be [samples] or [batch, 1, samples], got shape ${JSON.stringify(shape)}.`,
+      );
     }
     const [batch, , samples] = shape;
     return finite(where, Array.from({ length: batch }, (_, b) => data.subarray(b * samples, (b + 1) * samples)));
@@ -50,17 +58,28 @@ export function toRows(where: string, input: unknown, rate: number, given: numbe
     checkRate(where, rate, given ?? input.sampleRate);
     if (input.sampleRate !== rate) checkRate(where, rate, input.sampleRate);
     if (input.numberOfChannels !== 1) {
-      throw new MimiTypeError("ERR_INVALID_ARGUMENT", `${where}: the AudioBuffer has ${input.numberOfChannels} channels, expected 1; mix it down first.`);
+      throw new MimiTypeError(
+        "ERR_INVALID_ARGUMENT",
+        `${where}: the AudioBuffer has ${input.numberOfChannels} channels, expected 1; mix it down first.`,
+      );
     }
     return finite(where, [input.getChannelData(0)]);
   }
-  throw new MimiTypeError("ERR_INVALID_ARGUMENT", `${where}: audio must be a Float32Array, a tensor or an AudioBuffer, got ${describe(input)}.`);
+  throw new MimiTypeError(
+    "ERR_INVALID_ARGUMENT",
+    `${where}: audio must be a Float32Array, a tensor or an AudioBuffer, got ${describe(input)}.`,
+  );
 }
 
 /** @throws {MimiRangeError} `ERR_SAMPLING_RATE`. */
 export function checkRate(where: string, rate: number, given: unknown): void {
   if (given === undefined || given === rate) return;
-  throw new MimiRangeError("ERR_SAMPLING_RATE", `${where}: this model works at ${rate} Hz, the audio is at ${describe(given)} Hz. Resample it first, for example with resample() or an OfflineAudioContext.`);
+  throw new MimiRangeError(
+    "ERR_SAMPLING_RATE",
+    `${where}: this model works at ${rate} Hz, the audio is at ${
+      describe(given)
+    } Hz. Resample it first, for example with resample() or an OfflineAudioContext.`,
+  );
 }
 
 /** @throws {MimiRangeError} `ERR_NOT_FINITE` naming the first sample that is NaN or infinite. */
@@ -78,7 +97,10 @@ export function rowLengths(where: string, mask: unknown, batch: number, samples:
   const { data, shape } = maskTensor(where, mask);
   const last = shape[shape.length - 1];
   if (shape[0] !== batch || last !== samples || !(shape.length === 2 || (shape.length === 3 && shape[1] === 1))) {
-    throw new MimiTypeError("ERR_INVALID_ARGUMENT", `${where}: paddingMask must be [${batch}, ${samples}] like the audio, got shape ${JSON.stringify(shape)}.`);
+    throw new MimiTypeError(
+      "ERR_INVALID_ARGUMENT",
+      `${where}: paddingMask must be [${batch}, ${samples}] like the audio, got shape ${JSON.stringify(shape)}.`,
+    );
   }
   return Array.from({ length: batch }, (_, b) => {
     let length = 0;
@@ -87,7 +109,10 @@ export function rowLengths(where: string, mask: unknown, batch: number, samples:
       const value = Number(data[b * samples + i]);
       if (value === 0) continue;
       throw value === 1
-        ? new MimiRangeError("ERR_PADDING", `${where}: paddingMask row ${b} is 0 at ${length} and 1 at ${i}; only padding on the right is possible.`)
+        ? new MimiRangeError(
+          "ERR_PADDING",
+          `${where}: paddingMask row ${b} is 0 at ${length} and 1 at ${i}; only padding on the right is possible.`,
+        )
         : new MimiRangeError("ERR_PADDING", `${where}: paddingMask row ${b} is ${value} at ${i}, expected 0 or 1.`);
     }
     if (length === 0) throw new MimiRangeError("ERR_EMPTY_INPUT", `${where}: paddingMask row ${b} leaves no audio.`);
@@ -106,15 +131,22 @@ function maskTensor(where: string, mask: unknown): Tensor<ArrayLike<unknown>> {
     checkTensor(`${where}: paddingMask`, mask);
     if (mask.shape.length > 0) return mask;
   }
-  if (Array.isArray(mask) && mask.length > 0 && mask.every((row) => Array.isArray(row) && row.length === mask[0].length)) {
+  if (
+    Array.isArray(mask) && mask.length > 0 && mask.every((row) => Array.isArray(row) && row.length === mask[0].length)
+  ) {
     return { data: mask.flat(), shape: [mask.length, mask[0].length] };
   }
-  throw new MimiTypeError("ERR_INVALID_ARGUMENT", `${where}: paddingMask must be a tensor [batch, samples] or a list of equally long rows, got ${describe(mask)}.`);
+  throw new MimiTypeError(
+    "ERR_INVALID_ARGUMENT",
+    `${where}: paddingMask must be a tensor [batch, samples] or a list of equally long rows, got ${describe(mask)}.`,
+  );
 }
 
 function finite(where: string, rows: Float32Array[]): AudioRows {
   const length = rows[0]?.length ?? 0;
-  if (length === 0) throw new MimiRangeError("ERR_EMPTY_INPUT", `${where}: the audio is empty, expected at least 1 sample.`);
+  if (length === 0) {
+    throw new MimiRangeError("ERR_EMPTY_INPUT", `${where}: the audio is empty, expected at least 1 sample.`);
+  }
   for (const row of rows) checkFinite(where, row);
   return { rows, length };
 }

@@ -19,13 +19,19 @@ const READABLE = ["F32", "F16", "BF16"];
  *
  * @throws {FormatError} `ERR_CHECKPOINT` that lists everything missing, misshapen or unknown.
  */
-export function openCheckpoint(file: Safetensors, config: MimiConfig, networks: Network[]): TensorSource & { layout: Layout["name"] } {
+export function openCheckpoint(
+  file: Safetensors,
+  config: MimiConfig,
+  networks: Network[],
+): TensorSource & { layout: Layout["name"] } {
   const names = [...file.tensors.keys()];
   const layout = LAYOUTS.find((l) => names.some((name) => l.sign.test(name)));
   if (!layout) {
     throw new FormatError(
       "ERR_CHECKPOINT",
-      `${file.name}: not a Mimi checkpoint: no tensor is named as in the layouts of transformers or Kyutai (first of ${names.length}: ${names[0] ?? "none"}).`,
+      `${file.name}: not a Mimi checkpoint: no tensor is named as in the layouts of transformers or Kyutai (first of ${names.length}: ${
+        names[0] ?? "none"
+      }).`,
     );
   }
   const problems: string[] = [];
@@ -38,7 +44,9 @@ export function openCheckpoint(file: Safetensors, config: MimiConfig, networks: 
       continue;
     }
     const { shape, dtype } = file.tensors.get(name)!, expected = shapeInFile(spec, placement);
-    if (shape.join() !== expected.join()) problems.push(`misshapen: ${name} is ${JSON.stringify(shape)}, expected ${JSON.stringify(expected)}`);
+    if (shape.join() !== expected.join()) {
+      problems.push(`misshapen: ${name} is ${JSON.stringify(shape)}, expected ${JSON.stringify(expected)}`);
+    }
     if (!READABLE.includes(dtype)) problems.push(`unreadable: ${name} is ${dtype}, expected ${READABLE.join(", ")}`);
   }
   const whole = unique([encoderNetwork(config), decoderNetwork(config)].flatMap(networkTensors));
@@ -57,7 +65,9 @@ export function openCheckpoint(file: Safetensors, config: MimiConfig, networks: 
     async read(spec: TensorSpec): Promise<Float32Array> {
       const placement = layout.place(spec.name, config);
       const values = await file.read(find(file, placement)!, placement.rows?.from, placement.rows?.count);
-      return placement.interleavedHeads ? toHalves(values, placement.interleavedHeads, sizeOf(spec.shape.slice(1))) : values;
+      return placement.interleavedHeads
+        ? toHalves(values, placement.interleavedHeads, sizeOf(spec.shape.slice(1)))
+        : values;
     },
   };
 }

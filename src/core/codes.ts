@@ -30,14 +30,22 @@ export const AudioCodes: {
   fromFrames(frames) {
     const codebooks = Array.isArray(frames) ? frames[0]?.length : undefined;
     if (!codebooks) {
-      throw new MimiTypeError("ERR_INVALID_ARGUMENT", `AudioCodes.fromFrames: expected a list of frames, each a list of codes, got ${describe(frames)}.`);
+      throw new MimiTypeError(
+        "ERR_INVALID_ARGUMENT",
+        `AudioCodes.fromFrames: expected a list of frames, each a list of codes, got ${describe(frames)}.`,
+      );
     }
     const data = new Uint16Array(codebooks * frames.length);
     frames.forEach((frame, t) => {
       if (frame?.length !== codebooks) {
-        throw new MimiTypeError("ERR_INVALID_ARGUMENT", `AudioCodes.fromFrames: frame ${t} has ${frame?.length} codes, frame 0 has ${codebooks}.`);
+        throw new MimiTypeError(
+          "ERR_INVALID_ARGUMENT",
+          `AudioCodes.fromFrames: frame ${t} has ${frame?.length} codes, frame 0 has ${codebooks}.`,
+        );
       }
-      for (let k = 0; k < codebooks; k++) data[k * frames.length + t] = checkCode("AudioCodes.fromFrames", frame[k], 65536, [0, k, t]);
+      for (let k = 0; k < codebooks; k++) {
+        data[k * frames.length + t] = checkCode("AudioCodes.fromFrames", frame[k], 65536, [0, k, t]);
+      }
     });
     return { data, shape: [1, codebooks, frames.length] };
   },
@@ -54,7 +62,10 @@ export function toAudioCodes(where: string, input: unknown, size: number): Audio
   const { data, shape } = isTensor(input) ? input : fromLists(where, input);
   checkTensor(`${where}: audioCodes`, { data, shape });
   if (shape.length !== 2 && shape.length !== 3) {
-    throw new MimiTypeError("ERR_INVALID_ARGUMENT", `${where}: audioCodes must be [batch, codebooks, frames], got shape ${JSON.stringify(shape)}.`);
+    throw new MimiTypeError(
+      "ERR_INVALID_ARGUMENT",
+      `${where}: audioCodes must be [batch, codebooks, frames], got shape ${JSON.stringify(shape)}.`,
+    );
   }
   const [batch, codebooks, frames] = shape.length === 3 ? shape : [1, ...shape];
   const out = new Uint16Array(data.length);
@@ -63,20 +74,28 @@ export function toAudioCodes(where: string, input: unknown, size: number): Audio
     // The common case first: no position to work out.
     out[i] = typeof value === "number" && value >= 0 && value < size && Number.isInteger(value)
       ? value
-      : checkCode(where, value, size, [Math.floor(i / (codebooks * frames)), Math.floor(i / frames) % codebooks, i % frames]);
+      : checkCode(where, value, size, [
+        Math.floor(i / (codebooks * frames)),
+        Math.floor(i / frames) % codebooks,
+        i % frames,
+      ]);
   }
   return { data: out, shape: [batch, codebooks, frames] };
 }
 
 function checkCode(where: string, value: unknown, size: number, [row, codebook, frame]: number[]): number {
   const code = Number(value);
-  if ((typeof value === "number" || typeof value === "bigint") && Number.isInteger(code) && code >= 0 && code < size) return code;
+  if ((typeof value === "number" || typeof value === "bigint") && Number.isInteger(code) && code >= 0 && code < size) {
+    return code;
+  }
   const special = Number.isInteger(code) && code >= size
     ? " Values from the codebook size upwards are special tokens of a language model (start, padding): take them out first."
     : "";
   throw new MimiRangeError(
     "ERR_CODE_OUT_OF_RANGE",
-    `${where}: code ${describe(value)} at row ${row}, codebook ${codebook}, frame ${frame} is not an integer from 0 to ${size - 1}.${special}`,
+    `${where}: code ${
+      describe(value)
+    } at row ${row}, codebook ${codebook}, frame ${frame} is not an integer from 0 to ${size - 1}.${special}`,
   );
 }
 
@@ -85,7 +104,12 @@ function fromLists(where: string, input: unknown): Tensor<unknown[]> & Tensor<Ar
   const isList = (v: unknown): v is ArrayLike<unknown> => Array.isArray(v) || (ArrayBuffer.isView(v) && "length" in v);
   if (!Array.isArray(input)) {
     const hint = isList(input) ? "; say its shape: { data, shape: [batch, codebooks, frames] }" : "";
-    throw new MimiTypeError("ERR_INVALID_ARGUMENT", `${where}: audioCodes must be a tensor [batch, codebooks, frames] or nested lists, got ${describe(input)}${hint}.`);
+    throw new MimiTypeError(
+      "ERR_INVALID_ARGUMENT",
+      `${where}: audioCodes must be a tensor [batch, codebooks, frames] or nested lists, got ${
+        describe(input)
+      }${hint}.`,
+    );
   }
   for (let level: unknown = input; isList(level); level = level[0]) shape.push(level.length);
   const flat: (number | bigint)[] = [];
@@ -94,7 +118,12 @@ function fromLists(where: string, input: unknown): Tensor<unknown[]> & Tensor<Ar
       const item = list[i];
       if (depth === shape.length - 1) flat.push(item as number);
       else if (isList(item) && item.length === shape[depth + 1]) visit(item, depth + 1);
-      else throw new MimiTypeError("ERR_INVALID_ARGUMENT", `${where}: audioCodes: lists at depth ${depth + 1} must all have ${shape[depth + 1]} items, got ${describe(item)}.`);
+      else {throw new MimiTypeError(
+          "ERR_INVALID_ARGUMENT",
+          `${where}: audioCodes: lists at depth ${depth + 1} must all have ${shape[depth + 1]} items, got ${
+            describe(item)
+          }.`,
+        );}
     }
   };
   visit(input, 0);
@@ -102,12 +131,25 @@ function fromLists(where: string, input: unknown): Tensor<unknown[]> & Tensor<Ar
 }
 
 /** @throws {MimiTypeError | MimiRangeError} `ERR_NUM_QUANTIZERS`. */
-export function checkNumQuantizers(where: string, asked: number | undefined, config: MimiConfig, loaded: number): number {
+export function checkNumQuantizers(
+  where: string,
+  asked: number | undefined,
+  config: MimiConfig,
+  loaded: number,
+): number {
   if (asked === undefined) return loaded;
-  if (!Number.isInteger(asked)) throw new MimiTypeError("ERR_NUM_QUANTIZERS", `${where}: numQuantizers must be an integer, got ${describe(asked)}.`);
+  if (!Number.isInteger(asked)) {
+    throw new MimiTypeError(
+      "ERR_NUM_QUANTIZERS",
+      `${where}: numQuantizers must be an integer, got ${describe(asked)}.`,
+    );
+  }
   const low = config.numSemanticQuantizers;
   if (asked < low || asked > config.numQuantizers) {
-    throw new MimiRangeError("ERR_NUM_QUANTIZERS", `${where}: numQuantizers must be from ${low} to ${config.numQuantizers}, got ${asked}.`);
+    throw new MimiRangeError(
+      "ERR_NUM_QUANTIZERS",
+      `${where}: numQuantizers must be from ${low} to ${config.numQuantizers}, got ${asked}.`,
+    );
   }
   checkCodebooks(where, asked, loaded, config);
   return asked;
@@ -119,5 +161,8 @@ export function checkCodebooks(where: string, codebooks: number, loaded: number,
   const hint = codebooks > loaded && codebooks <= config.numQuantizers
     ? ` The model has ${config.numQuantizers}; load more with the option numQuantizers of fromPretrained.`
     : "";
-  throw new MimiRangeError("ERR_NUM_QUANTIZERS", `${where}: ${codebooks} codebooks asked for, ${loaded} are loaded.${hint}`);
+  throw new MimiRangeError(
+    "ERR_NUM_QUANTIZERS",
+    `${where}: ${codebooks} codebooks asked for, ${loaded} are loaded.${hint}`,
+  );
 }

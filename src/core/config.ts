@@ -82,7 +82,9 @@ interface Row {
 const MAX_SIZE = 65536;
 
 const integer = (low: number, high = MAX_SIZE) => (v: unknown): string | undefined =>
-  Number.isInteger(v) && (v as number) >= low && (v as number) <= high ? undefined : `an integer from ${low} to ${high}`;
+  Number.isInteger(v) && (v as number) >= low && (v as number) <= high
+    ? undefined
+    : `an integer from ${low} to ${high}`;
 const positive = (v: unknown): string | undefined =>
   typeof v === "number" && Number.isFinite(v) && v > 0 ? undefined : "a number above 0";
 const boolean = (v: unknown): string | undefined => typeof v === "boolean" ? undefined : "true or false";
@@ -204,7 +206,11 @@ export class MimiConfig {
       throw wrong("numSemanticQuantizers", `below numQuantizers (${c.numQuantizers})`, c.numSemanticQuantizers);
     }
     if (c.vectorQuantizationHiddenDimension !== c.codebookDim) {
-      throw wrong("codebookDim", `vectorQuantizationHiddenDimension (${c.vectorQuantizationHiddenDimension})`, c.codebookDim);
+      throw wrong(
+        "codebookDim",
+        `vectorQuantizationHiddenDimension (${c.vectorQuantizationHiddenDimension})`,
+        c.codebookDim,
+      );
     }
     if (c.headDim < 2 || c.headDim % 2) throw wrong("headDim", "an even number, for rotary embeddings", c.headDim);
     if (c.numAttentionHeads % c.numKeyValueHeads) {
@@ -220,7 +226,9 @@ export class MimiConfig {
     if (c.numFilters * 2 ** c.upsamplingRatios.length > MAX_SIZE) {
       throw wrong("numFilters", `at most ${MAX_SIZE} channels after the last stage`, c.numFilters);
     }
-    if (c.frameSize > 1 << 20) throw wrong("upsamplingRatios", "a frame of at most 1048576 samples", c.upsamplingRatios);
+    if (c.frameSize > 1 << 20) {
+      throw wrong("upsamplingRatios", "a frame of at most 1048576 samples", c.upsamplingRatios);
+    }
   }
 
   /** Latents per second between SEANet and the resampling convolution: 25 Hz. */

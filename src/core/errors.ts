@@ -103,7 +103,9 @@ export function describe(value: unknown): string {
   if (typeof value === "function") return "a function";
   if (typeof value !== "object") return String(value);
   const name = value.constructor?.name ?? "object";
-  if (ArrayBuffer.isView(value) || Array.isArray(value)) return `${name}(${(value as { length?: number }).length ?? "?"})`;
+  if (ArrayBuffer.isView(value) || Array.isArray(value)) {
+    return `${name}(${(value as { length?: number }).length ?? "?"})`;
+  }
   return name === "Object" ? `an object {${Object.keys(value).slice(0, 6).join(", ")}}` : `a ${name}`;
 }
 

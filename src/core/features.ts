@@ -54,21 +54,35 @@ export class MimiFeatureExtractor {
    * @throws {NotSupportedError} for left padding or chunking, which Mimi does not use.
    */
   static fromJSON(json: unknown): MimiFeatureExtractor {
-    if (typeof json !== "object" || json === null) throw new FormatError("ERR_CONFIG", `preprocessor_config.json must hold a JSON object, got ${describe(json)}.`);
+    if (typeof json !== "object" || json === null) {
+      throw new FormatError("ERR_CONFIG", `preprocessor_config.json must hold a JSON object, got ${describe(json)}.`);
+    }
     const raw = json as Record<string, unknown>;
     const number = (key: string, fallback: number) => {
       const value = raw[key] ?? fallback;
-      if (typeof value !== "number" || !Number.isFinite(value)) throw new FormatError("ERR_CONFIG", `preprocessor_config.json: ${key} must be a number, got ${describe(value)}.`);
+      if (typeof value !== "number" || !Number.isFinite(value)) {
+        throw new FormatError(
+          "ERR_CONFIG",
+          `preprocessor_config.json: ${key} must be a number, got ${describe(value)}.`,
+        );
+      }
       return value;
     };
     const only = (key: string, expected: unknown) => {
-      if ((raw[key] ?? expected) !== expected) throw new NotSupportedError(`preprocessor_config.json: ${key} ${describe(raw[key])} is not supported, only ${describe(expected)}.`);
+      if ((raw[key] ?? expected) !== expected) {
+        throw new NotSupportedError(
+          `preprocessor_config.json: ${key} ${describe(raw[key])} is not supported, only ${describe(expected)}.`,
+        );
+      }
     };
     only("feature_size", 1);
     only("padding_side", "right");
     only("chunk_length_s", null);
     only("overlap", null);
-    return new MimiFeatureExtractor({ samplingRate: number("sampling_rate", 24000), paddingValue: number("padding_value", 0) });
+    return new MimiFeatureExtractor({
+      samplingRate: number("sampling_rate", 24000),
+      paddingValue: number("padding_value", 0),
+    });
   }
 
   /**
@@ -79,17 +93,27 @@ export class MimiFeatureExtractor {
     const where = "MimiFeatureExtractor.extract";
     checkOptions(where, options, ["samplingRate", "padding", "truncation", "maxLength"]);
     const { truncation = false, maxLength } = options;
-    if (options.padding && truncation) throw new MimiTypeError("ERR_INVALID_ARGUMENT", `${where}: padding and truncation cannot both be asked for.`);
+    if (options.padding && truncation) {
+      throw new MimiTypeError("ERR_INVALID_ARGUMENT", `${where}: padding and truncation cannot both be asked for.`);
+    }
     const padding = options.padding ?? !truncation;
     checkRate(where, this.samplingRate, options.samplingRate);
     if ((truncation || padding === "max_length") && !(Number.isInteger(maxLength) && maxLength! > 0)) {
-      throw new MimiTypeError("ERR_INVALID_ARGUMENT", `${where}: maxLength must be a number of samples, got ${describe(maxLength)}.`);
+      throw new MimiTypeError(
+        "ERR_INVALID_ARGUMENT",
+        `${where}: maxLength must be a number of samples, got ${describe(maxLength)}.`,
+      );
     }
     const rows = recordings(where, audio).map((row) => truncation ? row.subarray(0, maxLength) : row);
     const longest = Math.max(...rows.map((row) => row.length));
     const length = padding === "max_length" ? Math.max(longest, maxLength!) : longest;
     if (!padding && rows.some((row) => row.length !== length)) {
-      throw new MimiRangeError("ERR_PADDING", `${where}: without padding all recordings must be equally long, got ${rows.map((r) => r.length).slice(0, 8).join(", ")} samples.`);
+      throw new MimiRangeError(
+        "ERR_PADDING",
+        `${where}: without padding all recordings must be equally long, got ${
+          rows.map((r) => r.length).slice(0, 8).join(", ")
+        } samples.`,
+      );
     }
     const data = new Float32Array(rows.length * length).fill(this.paddingValue), mask = new Int32Array(data.length);
     rows.forEach((row, b) => {
@@ -103,14 +127,22 @@ export class MimiFeatureExtractor {
 }
 
 function recordings(where: string, audio: unknown): Float32Array[] {
-  const list = audio instanceof Float32Array || (Array.isArray(audio) && typeof audio[0] === "number") ? [audio] : audio;
+  const list = audio instanceof Float32Array || (Array.isArray(audio) && typeof audio[0] === "number")
+    ? [audio]
+    : audio;
   if (!Array.isArray(list) || list.length === 0) {
-    throw new MimiTypeError("ERR_INVALID_ARGUMENT", `${where}: expected a mono recording (Float32Array) or a list of them, got ${describe(audio)}.`);
+    throw new MimiTypeError(
+      "ERR_INVALID_ARGUMENT",
+      `${where}: expected a mono recording (Float32Array) or a list of them, got ${describe(audio)}.`,
+    );
   }
   return list.map((item, i) => {
     const isNumbers = Array.isArray(item) && item.every((v) => typeof v === "number");
     if (!(item instanceof Float32Array) && !isNumbers) {
-      throw new MimiTypeError("ERR_INVALID_ARGUMENT", `${where}: expected mono audio, recording ${i} is ${describe(item)}.`);
+      throw new MimiTypeError(
+        "ERR_INVALID_ARGUMENT",
+        `${where}: expected mono audio, recording ${i} is ${describe(item)}.`,
+      );
     }
     if (item.length === 0) throw new MimiRangeError("ERR_EMPTY_INPUT", `${where}: recording ${i} is empty.`);
     const samples = item instanceof Float32Array ? item : Float32Array.from(item);

@@ -85,7 +85,10 @@ abstract class StreamSession {
   snapshot(): Maybe<StreamSnapshot> {
     this.checkOpen("snapshot");
     const { part, fingerprint, program } = this.session, pending = this.pending.slice();
-    return andThen(program.save(this.state), (state) => ({ kind: part, fingerprint, position: state.frames, pending, state }));
+    return andThen(
+      program.save(this.state),
+      (state) => ({ kind: part, fingerprint, position: state.frames, pending, state }),
+    );
   }
 
   restore(snapshot: StreamSnapshot): Maybe<void> {
@@ -109,17 +112,28 @@ abstract class StreamSession {
   #check(where: string, snapshot: StreamSnapshot): void {
     const { part, fingerprint, network, config } = this.session;
     if (snapshot?.kind !== part) {
-      throw new MimiTypeError("ERR_INVALID_ARGUMENT", `${where}: expected a snapshot of an ${part}, got ${describe(snapshot?.kind ?? snapshot)}.`);
+      throw new MimiTypeError(
+        "ERR_INVALID_ARGUMENT",
+        `${where}: expected a snapshot of an ${part}, got ${describe(snapshot?.kind ?? snapshot)}.`,
+      );
     }
     if (snapshot.fingerprint !== fingerprint) {
-      throw new InvalidStateError("ERR_WRONG_MODEL", `${where}: the snapshot is of model ${describe(snapshot.fingerprint)}, this is ${fingerprint}.`);
+      throw new InvalidStateError(
+        "ERR_WRONG_MODEL",
+        `${where}: the snapshot is of model ${describe(snapshot.fingerprint)}, this is ${fingerprint}.`,
+      );
     }
     const expected = networkState(network), { state, pending, position } = snapshot, tensors = state?.tensors;
     const fits = Array.isArray(tensors) && tensors.length === expected.length &&
       expected.every((spec, i) => tensors[i] instanceof Float32Array && tensors[i].length === sizeOf(spec.shape)) &&
       Number.isSafeInteger(position) && position >= 0 && state.frames === position &&
       pending instanceof Float32Array && pending.length < config.frameSize;
-    if (!fits) throw new MimiTypeError("ERR_INVALID_ARGUMENT", `${where}: the snapshot does not have the tensors of this ${part}.`);
+    if (!fits) {
+      throw new MimiTypeError(
+        "ERR_INVALID_ARGUMENT",
+        `${where}: the snapshot does not have the tensors of this ${part}.`,
+      );
+    }
     for (const values of [pending, ...tensors]) checkFinite(`${where}: snapshot`, values);
   }
 }
@@ -139,7 +153,9 @@ export class EncoderSession extends StreamSession {
   encode(pcm: Float32Array, options: EncodeCallOptions = {}): Maybe<AudioCodes> {
     const where = this.checkOpen("encode"), { frameSize } = this.session.config;
     const codebooks = this.#codebooksOf(where, options);
-    if (!(pcm instanceof Float32Array)) throw new MimiTypeError("ERR_INVALID_ARGUMENT", `${where}: pcm must be a Float32Array, got ${describe(pcm)}.`);
+    if (!(pcm instanceof Float32Array)) {
+      throw new MimiTypeError("ERR_INVALID_ARGUMENT", `${where}: pcm must be a Float32Array, got ${describe(pcm)}.`);
+    }
     checkFinite(where, pcm);
     const audio = new Float32Array(this.pending.length + pcm.length);
     audio.set(this.pending);
@@ -171,7 +187,10 @@ export class EncoderSession extends StreamSession {
   #step(audio: Float32Array, frames: number, codebooks: number): Maybe<AudioCodes> {
     const codes: AudioCodes = { data: new Uint16Array(codebooks * frames), shape: [1, codebooks, frames] };
     if (frames === 0) return codes;
-    return andThen(this.session.program.step([this.state], { audio: [audio], codes: [codes.data], codebooks }, frames), () => codes);
+    return andThen(
+      this.session.program.step([this.state], { audio: [audio], codes: [codes.data], codebooks }, frames),
+      () => codes,
+    );
   }
 }
 
@@ -183,7 +202,9 @@ export class DecoderSession extends StreamSession {
   check(audioCodes: AudioCodesInput): AudioCodes {
     const where = this.checkOpen("decode"), { config, numQuantizers } = this.session;
     const codes = toAudioCodes(where, audioCodes, config.codebookSize), [batch, codebooks] = codes.shape;
-    if (batch !== 1) throw new MimiTypeError("ERR_INVALID_ARGUMENT", `${where}: a stream takes one row, got a batch of ${batch}.`);
+    if (batch !== 1) {
+      throw new MimiTypeError("ERR_INVALID_ARGUMENT", `${where}: a stream takes one row, got a batch of ${batch}.`);
+    }
     checkCodebooks(where, codebooks, numQuantizers, config);
     return codes;
   }
@@ -193,7 +214,10 @@ export class DecoderSession extends StreamSession {
     const audio = new Float32Array(frames * this.session.config.frameSize);
     const output: DecodeOutput = { audioValues: { data: audio, shape: [1, 1, audio.length] } };
     if (frames === 0) return output;
-    return andThen(this.session.program.step([this.state], { audio: [audio], codes: [data], codebooks }, frames), () => output);
+    return andThen(
+      this.session.program.step([this.state], { audio: [audio], codes: [data], codebooks }, frames),
+      () => output,
+    );
   }
 
   finish(): Maybe<DecodeOutput> {

@@ -16,7 +16,9 @@ export function encoderNetwork(config: MimiConfig, codebooks: number = config.nu
   const layers: Layer[] = [conv(c, "encoder.layers.0.conv", c.audioChannels, c.numFilters, c.kernelSize)];
   let index = 1, channels = c.numFilters;
   for (const ratio of [...c.upsamplingRatios].reverse()) {
-    for (let j = 0; j < c.numResidualLayers; j++) layers.push(residualBlock(c, `encoder.layers.${index++}`, channels, j));
+    for (let j = 0; j < c.numResidualLayers; j++) {
+      layers.push(residualBlock(c, `encoder.layers.${index++}`, channels, j));
+    }
     index++; // the activation counts as a module
     layers.push({ kind: "elu" }, conv(c, `encoder.layers.${index++}.conv`, channels, channels * 2, ratio * 2, ratio));
     channels *= 2;
@@ -74,7 +76,9 @@ export function decoderNetwork(config: MimiConfig, codebooks: number = config.nu
       bias: true,
     });
     channels /= 2;
-    for (let j = 0; j < c.numResidualLayers; j++) layers.push(residualBlock(c, `decoder.layers.${index++}`, channels, j));
+    for (let j = 0; j < c.numResidualLayers; j++) {
+      layers.push(residualBlock(c, `decoder.layers.${index++}`, channels, j));
+    }
   }
   index++;
   layers.push({ kind: "elu" }, conv(c, `decoder.layers.${index}.conv`, channels, c.audioChannels, c.lastKernelSize));

@@ -7,7 +7,14 @@ import { type AudioInput, maskLength, type PaddingMask, rowLengths, toRows } fro
 import type { Program, ProgramMemory } from "./backend.ts";
 import { type AudioCodes, type AudioCodesInput, checkCodebooks, checkNumQuantizers, toAudioCodes } from "./codes.ts";
 import type { MimiConfig } from "./config.ts";
-import { checkOptions, describe, InvalidStateError, MimiRangeError, MimiTypeError, NotSupportedError } from "./errors.ts";
+import {
+  checkOptions,
+  describe,
+  InvalidStateError,
+  MimiRangeError,
+  MimiTypeError,
+  NotSupportedError,
+} from "./errors.ts";
 import { decoderNetwork, encoderNetwork } from "./mimi.ts";
 import type { Network } from "./network.ts";
 import {
@@ -135,18 +142,27 @@ export class MimiModel {
     checkOptions(where, options, ["paddingMask", "numQuantizers", "samplingRate", "tail"]);
     const { config } = this, { frameSize } = config, half = this.#half(where, "encoder");
     const { rows, length } = toRows(where, input, config.samplingRate, options.samplingRate);
-    const codebooks = checkNumQuantizers(where, options.numQuantizers, config, this.numQuantizers), tail = checkTail(where, options.tail);
+    const codebooks = checkNumQuantizers(where, options.numQuantizers, config, this.numQuantizers),
+      tail = checkTail(where, options.tail);
     const lengths = options.paddingMask === undefined
       ? rows.map(() => length)
       : rowLengths(where, options.paddingMask, rows.length, length);
     const frames = Math.ceil(length / frameSize);
-    const audioCodes: AudioCodes = { data: new Uint16Array(rows.length * codebooks * frames), shape: [rows.length, codebooks, frames] };
+    const audioCodes: AudioCodes = {
+      data: new Uint16Array(rows.length * codebooks * frames),
+      shape: [rows.length, codebooks, frames],
+    };
     const mask = new Uint8Array(rows.length * frames);
     for (let b = 0; b < rows.length; b++) {
       const count = Math.ceil(lengths[b] / frameSize), codes = new Uint16Array(codebooks * count);
       const audio = padded(rows[b].subarray(0, lengths[b]), tail === "zeros" ? count * frameSize : lengths[b]);
-      await this.#alone(half, (state) => half.program.step([state], { audio: [audio], codes: [codes], codebooks }, count));
-      for (let k = 0; k < codebooks; k++) audioCodes.data.set(codes.subarray(k * count, (k + 1) * count), (b * codebooks + k) * frames);
+      await this.#alone(
+        half,
+        (state) => half.program.step([state], { audio: [audio], codes: [codes], codebooks }, count),
+      );
+      for (let k = 0; k < codebooks; k++) {
+        audioCodes.data.set(codes.subarray(k * count, (k + 1) * count), (b * codebooks + k) * frames);
+      }
       mask.fill(1, b * frames, b * frames + count);
     }
     return { audioCodes, audioCodesMask: { data: mask, shape: [rows.length, frames] } };
@@ -164,14 +180,22 @@ export class MimiModel {
     const { config } = this, half = this.#half(where, "decoder");
     const { data, shape } = toAudioCodes(where, audioCodes, config.codebookSize), [batch, codebooks, frames] = shape;
     checkCodebooks(where, codebooks, this.numQuantizers, config);
-    if (batch === 0 || frames === 0) throw new MimiRangeError("ERR_EMPTY_INPUT", `${where}: audioCodes hold no frames (shape ${JSON.stringify(shape)}).`);
+    if (batch === 0 || frames === 0) {
+      throw new MimiRangeError(
+        "ERR_EMPTY_INPUT",
+        `${where}: audioCodes hold no frames (shape ${JSON.stringify(shape)}).`,
+      );
+    }
     const all = frames * config.frameSize;
     const samples = options.paddingMask === undefined ? all : Math.min(all, maskLength(where, options.paddingMask));
     const values = new Float32Array(batch * samples);
     for (let b = 0; b < batch; b++) {
       const audio = samples === all ? values.subarray(b * all, (b + 1) * all) : new Float32Array(all);
       const codes = data.subarray(b * codebooks * frames, (b + 1) * codebooks * frames);
-      await this.#alone(half, (state) => half.program.step([state], { audio: [audio], codes: [codes], codebooks }, frames));
+      await this.#alone(
+        half,
+        (state) => half.program.step([state], { audio: [audio], codes: [codes], codebooks }, frames),
+      );
       if (samples !== all) values.set(audio.subarray(0, samples), b * samples);
     }
     return { audioValues: { data: values, shape: [batch, 1, samples] } };
@@ -187,7 +211,8 @@ export class MimiModel {
     const audioCodes = given === undefined
       ? (await this.#encode(where, input, encodeOptions)).audioCodes
       : toAudioCodes(where, given, this.config.codebookSize);
-    const paddingMask = options.paddingMask ?? { data: new Uint8Array(rows.length * length).fill(1), shape: [rows.length, length] };
+    const paddingMask = options.paddingMask ??
+      { data: new Uint8Array(rows.length * length).fill(1), shape: [rows.length, length] };
     return { audioCodes, ...await this.decode(audioCodes, { paddingMask }) };
   }
 
@@ -255,12 +280,21 @@ export class MimiModel {
   #half(where: string, part: "encoder" | "decoder"): Half {
     this.#checkOpen(where);
     const half = part === "encoder" ? this.#encoder : this.#decoder;
-    if (!half) throw new InvalidStateError("ERR_INVALID_STATE", `${where}: the ${part} is not loaded; load the model with part: "both" or "${part}".`);
+    if (!half) {
+      throw new InvalidStateError(
+        "ERR_INVALID_STATE",
+        `${where}: the ${part} is not loaded; load the model with part: "both" or "${part}".`,
+      );
+    }
     return half;
   }
 
   #needSync(where: string): void {
-    if (!this.#sync) throw new NotSupportedError(`${where}: the ${this.backend} backend is not synchronous; use the handle with promises.`);
+    if (!this.#sync) {
+      throw new NotSupportedError(
+        `${where}: the ${this.backend} backend is not synchronous; use the handle with promises.`,
+      );
+    }
   }
 
   /** Runs a step on a stream of its own. */
@@ -276,7 +310,10 @@ export class MimiModel {
 
 function checkTail(where: string, tail: unknown = "transformers"): Tail {
   if (tail === "transformers" || tail === "zeros") return tail;
-  throw new MimiTypeError("ERR_INVALID_ARGUMENT", `${where}: tail must be "transformers" or "zeros", got ${describe(tail)}.`);
+  throw new MimiTypeError(
+    "ERR_INVALID_ARGUMENT",
+    `${where}: tail must be "transformers" or "zeros", got ${describe(tail)}.`,
+  );
 }
 
 /** The samples followed by zeros, `length` in all. */

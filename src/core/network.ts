@@ -191,7 +191,9 @@ export function inputPositions(network: Network, frames: number): number {
 }
 
 /** The four projections of an attention layer. */
-export function projections(layer: AttentionLayer): { query: LinearLayer; key: LinearLayer; value: LinearLayer; output: LinearLayer } {
+export function projections(
+  layer: AttentionLayer,
+): { query: LinearLayer; key: LinearLayer; value: LinearLayer; output: LinearLayer } {
   const inner = layer.heads * layer.headDim, innerKeyValue = layer.keyValueHeads * layer.headDim;
   const linear = (part: string, inChannels: number, outChannels: number): LinearLayer => (
     { kind: "linear", name: `${layer.name}.${part}`, inChannels, outChannels, bias: layer.bias }
@@ -272,7 +274,11 @@ export function stateOf(layer: Layer): StateSpec[] {
     case "conv": {
       const rows = padLeft(layer);
       if (rows === 0) return [];
-      return [{ name: layer.name, shape: [rows, layer.inChannels], fill: layer.padMode === "replicate" ? "replicate" : "zeros" }];
+      return [{
+        name: layer.name,
+        shape: [rows, layer.inChannels],
+        fill: layer.padMode === "replicate" ? "replicate" : "zeros",
+      }];
     }
     case "convTranspose": {
       const rows = taps(layer) - 1;

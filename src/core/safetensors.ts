@@ -21,13 +21,32 @@ export interface ByteSource {
 
 /** Bytes that are in memory already. */
 export function bytesInMemory(bytes: Uint8Array, name: string = "bytes in memory"): ByteSource {
-  return { name, size: bytes.byteLength, read: (offset, length) => Promise.resolve(bytes.subarray(offset, offset + length)) };
+  return {
+    name,
+    size: bytes.byteLength,
+    read: (offset, length) => Promise.resolve(bytes.subarray(offset, offset + length)),
+  };
 }
 
 /** Bits per value of the format's data types. */
 const DTYPE_BITS: Record<string, number> = {
-  BOOL: 8, U8: 8, I8: 8, F8_E5M2: 8, F8_E4M3: 8, F8_E8M0: 8, I16: 16, U16: 16, F16: 16, BF16: 16, I32: 32, U32: 32,
-  F32: 32, F64: 64, I64: 64, U64: 64, C64: 64,
+  BOOL: 8,
+  U8: 8,
+  I8: 8,
+  F8_E5M2: 8,
+  F8_E4M3: 8,
+  F8_E8M0: 8,
+  I16: 16,
+  U16: 16,
+  F16: 16,
+  BF16: 16,
+  I32: 32,
+  U32: 32,
+  F32: 32,
+  F64: 64,
+  I64: 64,
+  U64: 64,
+  C64: 64,
 };
 const MAX_HEADER = 100_000_000;
 
@@ -78,11 +97,15 @@ export class Safetensors {
     tensors.sort((a, b) => a.offset - b.offset || a.length - b.length);
     let end = 0;
     for (const t of tensors) {
-      if (t.offset !== end) fail(`tensor "${t.name}" starts at byte ${t.offset} of the data, expected ${end} (a hole or an overlap)`);
+      if (t.offset !== end) {
+        fail(`tensor "${t.name}" starts at byte ${t.offset} of the data, expected ${end} (a hole or an overlap)`);
+      }
       end = t.offset + t.length;
       t.offset += 8 + length;
     }
-    if (8 + length + end !== source.size) fail(`its tensors end at byte ${8 + length + end}, the file has ${source.size}`);
+    if (8 + length + end !== source.size) {
+      fail(`its tensors end at byte ${8 + length + end}, the file has ${source.size}`);
+    }
     return new Safetensors(source, new Map(tensors.map((t) => [t.name, t])), metadata);
   }
 
@@ -165,7 +188,9 @@ function checkMetadata(entry: unknown, fail: Fail): Record<string, string> {
 function checkEntry(name: string, entry: unknown, fail: Fail): TensorInfo {
   const { dtype, shape, data_offsets: span } = (entry ?? {}) as Record<string, unknown>;
   const isSize = (v: unknown): v is number => Number.isSafeInteger(v) && (v as number) >= 0;
-  if (typeof dtype !== "string" || !Object.hasOwn(DTYPE_BITS, dtype)) fail(`tensor "${name}" has unknown dtype ${JSON.stringify(dtype)}`);
+  if (typeof dtype !== "string" || !Object.hasOwn(DTYPE_BITS, dtype)) {
+    fail(`tensor "${name}" has unknown dtype ${JSON.stringify(dtype)}`);
+  }
   if (!Array.isArray(shape) || !shape.every(isSize)) fail(`tensor "${name}" has a bad shape ${JSON.stringify(shape)}`);
   if (!Array.isArray(span) || span.length !== 2 || !span.every(isSize) || span[1] < span[0]) {
     fail(`tensor "${name}" has bad data_offsets ${JSON.stringify(span)}`);

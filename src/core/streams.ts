@@ -15,7 +15,8 @@ export class MimiEncoderStream extends TransformStream<Float32Array, AudioCodes>
       if (codes.shape[2] > 0) to.enqueue(codes);
     };
     super(closing(encoder, {
-      transform: async (pcm: Float32Array, to: TransformStreamDefaultController<AudioCodes>) => emit(await encoder.encode(pcm), to),
+      transform: async (pcm: Float32Array, to: TransformStreamDefaultController<AudioCodes>) =>
+        emit(await encoder.encode(pcm), to),
       flush: async (to: TransformStreamDefaultController<AudioCodes>) => emit(await encoder.finish(), to),
     }));
   }

@@ -22,7 +22,10 @@ export function isTensor(value: unknown): value is Tensor<ArrayLike<number | big
 export function checkTensor(where: string, tensor: Tensor<ArrayLike<unknown>>): void {
   const { data, shape } = tensor;
   if (!Array.isArray(shape) || !shape.every((n) => Number.isInteger(n) && n >= 0)) {
-    throw new MimiTypeError("ERR_INVALID_ARGUMENT", `${where}: shape must be an array of integers, got ${JSON.stringify(shape)}.`);
+    throw new MimiTypeError(
+      "ERR_INVALID_ARGUMENT",
+      `${where}: shape must be an array of integers, got ${JSON.stringify(shape)}.`,
+    );
   }
   if (!ArrayBuffer.isView(data) && !Array.isArray(data)) {
     throw new MimiTypeError("ERR_INVALID_ARGUMENT", `${where}: data must be a typed array, got ${describe(data)}.`);

@@ -4,7 +4,7 @@
  * @module
  */
 import { FormatError, LoadError } from "../core/errors.ts";
-import { type ByteSource, bytesInMemory } from "../core/safetensors.ts";
+import { bytesInMemory, type ByteSource } from "../core/safetensors.ts";
 import * as runtime from "./runtime.ts";
 
 /** How far the download of one file is. */
@@ -68,15 +68,23 @@ export async function fetchBytes(address: URL, options: FetchOptions = {}): Prom
     if (!response.ok) {
       await response.body?.cancel();
       const missing = [401, 403, 404].includes(response.status);
-      throw new LoadError(missing ? "ERR_NOT_FOUND" : "ERR_NETWORK", `${file}: the server answered ${response.status} ${response.statusText}.`);
+      throw new LoadError(
+        missing ? "ERR_NOT_FOUND" : "ERR_NETWORK",
+        `${file}: the server answered ${response.status} ${response.statusText}.`,
+      );
     }
     // With a content encoding the length is that of the compressed bytes.
     const claimed = response.headers.get("content-encoding") ? null : response.headers.get("content-length");
     const total = claimed === null ? undefined : Number(claimed);
-    if (total !== undefined && !(total >= 0 && total <= MOST_BYTES)) throw new LoadError("ERR_NETWORK", `${file}: the server claims ${claimed} bytes.`);
+    if (total !== undefined && !(total >= 0 && total <= MOST_BYTES)) {
+      throw new LoadError("ERR_NETWORK", `${file}: the server claims ${claimed} bytes.`);
+    }
     const bytes = await collect(file, response, total, onProgress);
     if (total !== undefined && bytes.byteLength !== total) {
-      throw new LoadError("ERR_NETWORK", `${file}: ${bytes.byteLength} of ${total} bytes came before the connection ended.`);
+      throw new LoadError(
+        "ERR_NETWORK",
+        `${file}: ${bytes.byteLength} of ${total} bytes came before the connection ended.`,
+      );
     }
     return bytes;
   } catch (cause) {
@@ -86,14 +94,21 @@ export async function fetchBytes(address: URL, options: FetchOptions = {}): Prom
   }
 }
 
-async function collect(file: string, response: Response, total: number | undefined, onProgress?: (p: Progress) => void): Promise<Uint8Array> {
+async function collect(
+  file: string,
+  response: Response,
+  total: number | undefined,
+  onProgress?: (p: Progress) => void,
+): Promise<Uint8Array> {
   const reader = response.body!.getReader();
   let bytes = new Uint8Array(total ?? 1 << 16), loaded = 0;
   for (;;) {
     const { done, value } = await reader.read();
     if (done) break;
     if (loaded + value.length > bytes.length) {
-      if (total !== undefined || loaded + value.length > MOST_BYTES) throw new LoadError("ERR_NETWORK", `${file}: more bytes came than the server announced.`);
+      if (total !== undefined || loaded + value.length > MOST_BYTES) {
+        throw new LoadError("ERR_NETWORK", `${file}: more bytes came than the server announced.`);
+      }
       const larger = new Uint8Array(Math.max(bytes.length * 2, loaded + value.length));
       larger.set(bytes.subarray(0, loaded));
       bytes = larger;
@@ -107,13 +122,17 @@ async function collect(file: string, response: Response, total: number | undefin
 
 /** Opens an address: by ranges for a file, whole otherwise. */
 export async function open(address: URL, options: FetchOptions = {}): Promise<ByteSource> {
-  if (address.protocol === "file:" && runtime.hasFiles()) return await openFile((await runtime.url()).fileURLToPath(address));
+  if (address.protocol === "file:" && runtime.hasFiles()) {
+    return await openFile((await runtime.url()).fileURLToPath(address));
+  }
   return bytesInMemory(await fetchBytes(address, options), address.href);
 }
 
 /** Reads a source whole as JSON. @throws {FormatError} `ERR_CONFIG`. */
 export async function readJSON(source: ByteSource): Promise<unknown> {
-  if (source.size > 1 << 20) throw new FormatError("ERR_CONFIG", `${source.name}: ${source.size} bytes are no configuration (at most 1 MiB).`);
+  if (source.size > 1 << 20) {
+    throw new FormatError("ERR_CONFIG", `${source.name}: ${source.size} bytes are no configuration (at most 1 MiB).`);
+  }
   const bytes = await source.read(0, source.size);
   await source.close?.();
   try {

@@ -4,7 +4,7 @@
  * @module
  */
 import { LoadError } from "../core/errors.ts";
-import { type ByteSource, bytesInMemory } from "../core/safetensors.ts";
+import { bytesInMemory, type ByteSource } from "../core/safetensors.ts";
 import { fetchBytes, type FetchOptions, openFile } from "./files.ts";
 import * as runtime from "./runtime.ts";
 
@@ -18,7 +18,11 @@ export interface RepositoryOptions extends FetchOptions {
 }
 
 /** @throws {LoadError} `ERR_NOT_FOUND` or `ERR_NETWORK`. */
-export async function openRepositoryFile(repository: string, file: string, options: RepositoryOptions = {}): Promise<ByteSource> {
+export async function openRepositoryFile(
+  repository: string,
+  file: string,
+  options: RepositoryOptions = {},
+): Promise<ByteSource> {
   const { revision = "main", cache } = options;
   const endpoint = (options.endpoint ?? environment("HF_ENDPOINT") ?? "https://huggingface.co").replace(/\/+$/, "");
   const address = new URL(`${endpoint}/${repository}/resolve/${encodeURIComponent(revision)}/${file}`);
@@ -38,21 +42,30 @@ async function throughFolder(address: URL, names: string[], options: RepositoryO
     path.join(environment("XDG_CACHE_HOME") ?? path.join(os.homedir(), ".cache"), "mimi-audio");
   const target = path.join(root, ...names.map((name) => name.replace(/[^\w.-]/g, "_").replace(/^\.+$/, "_")));
   if (!await fs.stat(target).then((s) => s.isFile(), () => false)) {
-    const bytes = await fetchBytes(address, options), part = `${target}.${process.pid}.${Math.random().toString(36).slice(2)}.part`;
+    const bytes = await fetchBytes(address, options),
+      part = `${target}.${process.pid}.${Math.random().toString(36).slice(2)}.part`;
     try {
       await fs.mkdir(path.dirname(target), { recursive: true });
       await fs.writeFile(part, bytes);
       await fs.rename(part, target); // whole or not there at all
     } catch (cause) {
       await fs.rm(part, { force: true });
-      throw new LoadError("ERR_NETWORK", `${target}: the download cannot be kept (${(cause as Error).message}); choose another folder with MIMI_CACHE or cache, or none with cache: false.`, { cause });
+      throw new LoadError(
+        "ERR_NETWORK",
+        `${target}: the download cannot be kept (${
+          (cause as Error).message
+        }); choose another folder with MIMI_CACHE or cache, or none with cache: false.`,
+        { cause },
+      );
     }
   }
   return await openFile(target);
 }
 
 async function throughCacheApi(address: URL, options: RepositoryOptions): Promise<ByteSource> {
-  const store = typeof caches === "undefined" ? undefined : await caches.open(options.cache || "mimi-audio").catch(() => undefined);
+  const store = typeof caches === "undefined"
+    ? undefined
+    : await caches.open(options.cache || "mimi-audio").catch(() => undefined);
   const kept = await store?.match(address.href);
   if (kept) return bytesInMemory(new Uint8Array(await kept.arrayBuffer()), address.href);
   const bytes = await fetchBytes(address, options);

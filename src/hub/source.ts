@@ -40,6 +40,8 @@ export function parseSource(source: unknown): ParsedSource {
   }
   throw new MimiTypeError(
     "ERR_INVALID_ARGUMENT",
-    `fromPretrained: source must be "mini", a path such as "./model", a URL or a repository such as "kyutai/mimi", got ${describe(source)}.`,
+    `fromPretrained: source must be "mini", a path such as "./model", a URL or a repository such as "kyutai/mimi", got ${
+      describe(source)
+    }.`,
   );
 }

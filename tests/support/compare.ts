@@ -10,7 +10,14 @@ const MOST_EXCUSED = 0.01;
  * Codes [codebooks, frames] equal the golden's; where one differs, its margin must be below 1e-4, and then the later
  * levels of that branch and frame are free. Excused frames are printed, and more than 1 % fail.
  */
-export function assertCodes(name: string, actual: Uint16Array, golden: ArrayLike<number>, margin: Float32Array, frames: number, semantic: number): void {
+export function assertCodes(
+  name: string,
+  actual: Uint16Array,
+  golden: ArrayLike<number>,
+  margin: Float32Array,
+  frames: number,
+  semantic: number,
+): void {
   assert.equal(actual.length, golden.length, `${name}: number of codes`);
   const codebooks = actual.length / frames;
   let excused = 0;
@@ -19,7 +26,10 @@ export function assertCodes(name: string, actual: Uint16Array, golden: ArrayLike
       for (let k = from; k < to; k++) {
         const at = k * frames + t;
         if (actual[at] === golden[at]) continue;
-        assert.ok(margin[at] < MARGIN, `${name}: code ${actual[at]} at codebook ${k}, frame ${t} should be ${golden[at]} (margin ${margin[at]})`);
+        assert.ok(
+          margin[at] < MARGIN,
+          `${name}: code ${actual[at]} at codebook ${k}, frame ${t} should be ${golden[at]} (margin ${margin[at]})`,
+        );
         excused++;
         break;
       }
@@ -30,7 +40,13 @@ export function assertCodes(name: string, actual: Uint16Array, golden: ArrayLike
 }
 
 /** Largest difference is at most `bound`, absolute, or relative to the largest golden value. */
-export function assertClose(name: string, actual: ArrayLike<number>, golden: ArrayLike<number>, bound: number, relative: boolean = false): void {
+export function assertClose(
+  name: string,
+  actual: ArrayLike<number>,
+  golden: ArrayLike<number>,
+  bound: number,
+  relative: boolean = false,
+): void {
   assert.equal(actual.length, golden.length, `${name}: length`);
   let worst = 0, scale = relative ? 0 : 1;
   for (let i = 0; i < golden.length; i++) {

@@ -26,7 +26,11 @@ export async function openGolden(name: string): Promise<Golden> {
   const path = testPath(`goldens/${name}.safetensors`), source = await openFile(path);
   const bytes = await source.read(0, source.size);
   await source.close?.();
-  const file = await Safetensors.open({ name: path, size: bytes.length, read: (o, n) => Promise.resolve(bytes.subarray(o, o + n)) });
+  const file = await Safetensors.open({
+    name: path,
+    size: bytes.length,
+    read: (o, n) => Promise.resolve(bytes.subarray(o, o + n)),
+  });
   return {
     f32: async (tensor) => (await file.read(tensor)).slice(),
     i32: (tensor) => {

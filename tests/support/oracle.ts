@@ -59,9 +59,18 @@ export function oracle(): Backend {
 }
 
 /** Runs layers over whole rows, from the start of a stream; for tests of single layers. */
-export function oracleRows(layers: Layer[], tensors: Map<string, Float32Array>, rows: Rows, direction: "encode" | "decode" = "encode"): Rows {
+export function oracleRows(
+  layers: Layer[],
+  tensors: Map<string, Float32Array>,
+  rows: Rows,
+  direction: "encode" | "decode" = "encode",
+): Rows {
   const program = new OracleProgram({ direction, frameSize: 1, layers }, tensors);
-  return program.chain(layers, rows, { state: program.createState() as OracleState, codes: new Uint16Array(0), codebooks: 0 });
+  return program.chain(layers, rows, {
+    state: program.createState() as OracleState,
+    codes: new Uint16Array(0),
+    codebooks: 0,
+  });
 }
 
 class OracleProgram implements Program {
@@ -123,7 +132,9 @@ class OracleProgram implements Program {
       const [heads, kept, width] = shape.length === 3 ? shape : [1, ...shape];
       const rows = Array.from({ length: kept }, (_, r) => {
         const row = new Float64Array(heads * width);
-        for (let h = 0; h < heads; h++) for (let c = 0; c < width; c++) row[h * width + c] = data.tensors[i][(h * kept + r) * width + c];
+        for (let h = 0; h < heads; h++) {
+          for (let c = 0; c < width; c++) row[h * width + c] = data.tensors[i][(h * kept + r) * width + c];
+        }
         return row;
       });
       const seen = data.frames * (perFrame.get(name) ?? 0);
@@ -175,32 +186,44 @@ class OracleProgram implements Program {
       }
       case "conv": {
         const { inChannels, outChannels, kernel, stride, dilation, padMode } = layer, left = padLeft(layer);
-        const weight = this.#tensor(`${layer.name}.weight`), bias = layer.bias ? this.#tensor(`${layer.name}.bias`) : undefined;
+        const weight = this.#tensor(`${layer.name}.weight`),
+          bias = layer.bias ? this.#tensor(`${layer.name}.bias`) : undefined;
         const outside = (near: Float64Array) => padMode === "replicate" ? near : new Float64Array(inChannels);
         const past = pass.state.past.get(layer.name) ?? Array.from({ length: left }, () => outside(x[0]));
         const length = positionsAfter(layer, x.length);
-        const padded = [...past, ...x, ...Array.from({ length: length * stride - x.length }, () => outside(x[x.length - 1]))];
+        const padded = [
+          ...past,
+          ...x,
+          ...Array.from({ length: length * stride - x.length }, () => outside(x[x.length - 1])),
+        ];
         if (left) pass.state.past.set(layer.name, [...past, ...x].slice(-left));
         return Array.from({ length }, (_, t) =>
           Float64Array.from({ length: outChannels }, (_, o) => {
             let sum = bias?.[o] ?? 0;
             for (let c = 0; c < inChannels; c++) {
-              for (let j = 0; j < kernel; j++) sum += weight[(o * inChannels + c) * kernel + j] * padded[t * stride + j * dilation][c];
+              for (let j = 0; j < kernel; j++) {
+                sum += weight[(o * inChannels + c) * kernel + j] * padded[t * stride + j * dilation][c];
+              }
             }
             return sum;
           }));
       }
       case "convTranspose": {
         const { inChannels, outChannels, kernel, stride, groups } = layer, kept = taps(layer) - 1;
-        const weight = this.#tensor(`${layer.name}.weight`), bias = layer.bias ? this.#tensor(`${layer.name}.bias`) : undefined;
-        const past = pass.state.past.get(layer.name) ?? Array.from({ length: kept }, () => new Float64Array(inChannels));
+        const weight = this.#tensor(`${layer.name}.weight`),
+          bias = layer.bias ? this.#tensor(`${layer.name}.bias`) : undefined;
+        const past = pass.state.past.get(layer.name) ??
+          Array.from({ length: kept }, () => new Float64Array(inChannels));
         const rows = [...past, ...x], perIn = inChannels / groups, perOut = outChannels / groups;
         if (kept) pass.state.past.set(layer.name, rows.slice(-kept));
         const out = Array.from({ length: rows.length * stride + kernel }, () => new Float64Array(outChannels));
         rows.forEach((row, t) => {
           for (let c = 0; c < inChannels; c++) {
             for (let o = 0; o < perOut; o++) {
-              for (let k = 0; k < kernel; k++) out[t * stride + k][Math.floor(c / perIn) * perOut + o] += row[c] * weight[(c * perOut + o) * kernel + k];
+              for (let k = 0; k < kernel; k++) {
+                out[t * stride + k][Math.floor(c / perIn) * perOut + o] += row[c] *
+                  weight[(c * perOut + o) * kernel + k];
+              }
             }
           }
         });
@@ -224,7 +247,8 @@ class OracleProgram implements Program {
   }
 
   #linear(layer: LinearLayer, x: Rows): Rows {
-    const weight = this.#tensor(`${layer.name}.weight`), bias = layer.bias ? this.#tensor(`${layer.name}.bias`) : undefined;
+    const weight = this.#tensor(`${layer.name}.weight`),
+      bias = layer.bias ? this.#tensor(`${layer.name}.bias`) : undefined;
     return x.map((row) =>
       Float64Array.from({ length: layer.outChannels }, (_, o) => {
         let sum = bias?.[o] ?? 0;
@@ -243,7 +267,9 @@ class OracleProgram implements Program {
         const out = new Float64Array(row.length);
         for (let h = 0; h < count; h++) {
           for (let j = 0; j < half; j++) {
-            const angle = ropeAngle(start + t, frequencies[j]), a = row[h * headDim + j], b = row[h * headDim + half + j];
+            const angle = ropeAngle(start + t, frequencies[j]),
+              a = row[h * headDim + j],
+              b = row[h * headDim + half + j];
             out[h * headDim + j] = a * Math.cos(angle) - b * Math.sin(angle);
             out[h * headDim + half + j] = b * Math.cos(angle) + a * Math.sin(angle);
           }
@@ -266,7 +292,9 @@ class OracleProgram implements Program {
           for (let c = 0; c < headDim; c++) sum += row[at + c] * keys[p][kv + c];
           scores.push(sum / Math.sqrt(headDim));
         }
-        const top = Math.max(...scores), weights = scores.map((s) => Math.exp(s - top)), all = weights.reduce((a, b) => a + b);
+        const top = Math.max(...scores),
+          weights = scores.map((s) => Math.exp(s - top)),
+          all = weights.reduce((a, b) => a + b);
         weights.forEach((w, i) => {
           for (let c = 0; c < headDim; c++) out[at + c] += w / all * values[from + i][kv + c];
         });
@@ -277,12 +305,20 @@ class OracleProgram implements Program {
   }
 
   #entry(q: ResidualQuantizer, book: number, code: number): Float64Array {
-    const { sum, usage } = codebookTensors(q, book), sums = this.#tensor(sum.name), used = Math.max(this.#tensor(usage.name)[code], 1e-5);
+    const { sum, usage } = codebookTensors(q, book),
+      sums = this.#tensor(sum.name),
+      used = Math.max(this.#tensor(usage.name)[code], 1e-5);
     return Float64Array.from({ length: q.dim }, (_, c) => Math.fround(sums[code * q.dim + c] / used));
   }
 
   #quantize(q: ResidualQuantizer, x: Rows, pass: Pass, first: number): number {
-    const projection: LinearLayer = { kind: "linear", name: `${q.name}.input_proj`, inChannels: q.channels, outChannels: q.dim, bias: false };
+    const projection: LinearLayer = {
+      kind: "linear",
+      name: `${q.name}.input_proj`,
+      inChannels: q.channels,
+      outChannels: q.dim,
+      bias: false,
+    };
     const rows = q.projected ? this.#linear(projection, x) : x;
     rows.forEach((start, t) => {
       let residual = start;
@@ -308,7 +344,13 @@ class OracleProgram implements Program {
       }
       return sum;
     });
-    const projection: LinearLayer = { kind: "linear", name: `${q.name}.output_proj`, inChannels: q.dim, outChannels: q.channels, bias: false };
+    const projection: LinearLayer = {
+      kind: "linear",
+      name: `${q.name}.output_proj`,
+      inChannels: q.dim,
+      outChannels: q.channels,
+      bias: false,
+    };
     return q.projected ? this.#linear(projection, rows) : rows;
   }
 }

@@ -40,7 +40,13 @@ export function randomWeights(rng: Random, networks: Network[]): TensorSource & 
   for (const { name, shape } of networks.flatMap(networkTensors)) {
     if (tensors.has(name)) continue;
     const n = sizeOf(shape), isGain = /norm\.weight$/.test(name);
-    const scale = name.endsWith("embed_sum") ? 1.5 : name.endsWith("scale") ? 0.3 : shape.length > 1 ? 1.6 / Math.sqrt(sizeOf(shape.slice(1))) : 0.1;
+    const scale = name.endsWith("embed_sum")
+      ? 1.5
+      : name.endsWith("scale")
+      ? 0.3
+      : shape.length > 1
+      ? 1.6 / Math.sqrt(sizeOf(shape.slice(1)))
+      : 0.1;
     const values = rng.floats(n, scale);
     if (isGain) values.forEach((v, i) => values[i] = 1 + v);
     if (name.endsWith("cluster_usage")) values.forEach((_, i) => values[i] = 0.5 + rng.next());

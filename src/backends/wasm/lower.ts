@@ -9,7 +9,7 @@
  */
 import type { Ports, TensorSource } from "../../core/backend.ts";
 import { NotSupportedError } from "../../core/errors.ts";
-import { ropeAngle, cosSin, ropeFrequencies } from "../../core/math.ts";
+import { cosSin, ropeAngle, ropeFrequencies } from "../../core/math.ts";
 import {
   type AttentionLayer,
   codebookTensors,
@@ -184,7 +184,9 @@ class Lowering {
       }
       const op = await this.#op(layer, positions, depth, activation, scale);
       const after = positionsAfter(layer, positions);
-      const to = op.inPlace ? undefined : this.#shared(`depth ${depth}, ${moves++ % 2}`, after * (channelsAfter(layers.slice(0, i + 1)) ?? 0));
+      const to = op.inPlace
+        ? undefined
+        : this.#shared(`depth ${depth}, ${moves++ % 2}`, after * (channelsAfter(layers.slice(0, i + 1)) ?? 0));
       steps.push({ op, layer, to });
       positions = after;
     }
@@ -230,7 +232,9 @@ class Lowering {
         return { run: (x, n, y) => kernel(x, y, n * channels) };
       }
       case "scale":
-        throw new NotSupportedError(`The wasm backend cannot scale (${layer.name}) other than after a linear or attention layer.`);
+        throw new NotSupportedError(
+          `The wasm backend cannot scale (${layer.name}) other than after a linear or attention layer.`,
+        );
     }
   }
 
@@ -240,7 +244,9 @@ class Lowering {
       for (let i = 0; i < layers.length; i++) {
         const before = channelsAfter(layers.slice(0, i)) ?? outer, here = layers[i];
         if (here === layer) return before;
-        const inside = here.kind === "residual" ? search(here.branch, before) ?? search(here.shortcut, before) : undefined;
+        const inside = here.kind === "residual"
+          ? search(here.branch, before) ?? search(here.shortcut, before)
+          : undefined;
         if (inside !== undefined) return inside;
       }
       return undefined;
@@ -249,7 +255,10 @@ class Lowering {
   }
 
   /** Bias of a layer in memory; zeros where it has none. */
-  async #bias(layer: { bias: boolean; outChannels: number } & Layer, map: (bias: Float32Array) => Float32Array = (b) => b): Promise<number> {
+  async #bias(
+    layer: { bias: boolean; outChannels: number } & Layer,
+    map: (bias: Float32Array) => Float32Array = (b) => b,
+  ): Promise<number> {
     const bias = layer.bias ? await this.#tensors.read(tensorsOf(layer)[1]) : new Float32Array(layer.outChannels);
     return this.#memory.store(map(bias));
   }
@@ -279,9 +288,10 @@ class Lowering {
         const fresh = buffer.at + past * row, end = fresh + n * row, right = padRight(layer, n);
         if (activation) kernels.elu(x, fresh, n * layer.inChannels);
         else kernels.move(fresh, x, n * row);
-        if (replicate && pass.frames === 0) for (let i = 0; i < past; i++) kernels.move(buffer.at + i * row, fresh, row);
-        else kernels.move(buffer.at, pass.state + offset, past * row);
-        if (replicate) for (let i = 0; i < right; i++) kernels.move(end + i * row, end - row, row);
+        if (replicate && pass.frames === 0) {
+          for (let i = 0; i < past; i++) kernels.move(buffer.at + i * row, fresh, row);
+        } else kernels.move(buffer.at, pass.state + offset, past * row);
+        if (replicate) { for (let i = 0; i < right; i++) kernels.move(end + i * row, end - row, row); }
         else kernels.zero(end, right * row);
         return buffer.at;
       },
@@ -313,7 +323,14 @@ class Lowering {
       run(x, n, y, pass, accumulate) {
         const from = history.fill(x, n, pass), rows = positionsAfter(layer, n);
         products.forEach((product, tap) =>
-          product.run(from + tap * dilation * inChannels * F32, stride * inChannels * F32, y, outChannels * F32, rows, accumulate || tap > 0)
+          product.run(
+            from + tap * dilation * inChannels * F32,
+            stride * inChannels * F32,
+            y,
+            outChannels * F32,
+            rows,
+            accumulate || tap > 0,
+          )
         );
         history.keep(n, pass);
       },
@@ -326,7 +343,9 @@ class Lowering {
     const history = this.#history(layer, past, positions, activation), row = inChannels * F32;
     if (groups === inChannels && groups === outChannels) {
       const rows = new Float32Array(taps(layer) * stride * inChannels);
-      for (let c = 0; c < inChannels; c++) for (let j = 0; j < kernel; j++) rows[j * inChannels + c] = weight[c * kernel + j];
+      for (let c = 0; c < inChannels; c++) {
+        for (let j = 0; j < kernel; j++) rows[j * inChannels + c] = weight[c * kernel + j];
+      }
       const w = memory.store(rows), bias = await this.#bias(layer);
       return {
         run(x, n, y, pass) {
@@ -344,11 +363,15 @@ class Lowering {
       for (let o = 0; o < perGroup; o++) {
         for (let k = 0; k < kernel; k++) {
           const i = k % stride, j = (k - i) / stride; // output i mixes x[t - j]
-          rows[(i * outChannels + group * perGroup + o) * inputs + (past - j) * inChannels + c] = weight[(c * perGroup + o) * kernel + k];
+          rows[(i * outChannels + group * perGroup + o) * inputs + (past - j) * inChannels + c] =
+            weight[(c * perGroup + o) * kernel + k];
         }
       }
     }
-    const bias = await this.#bias(layer, (b) => Float32Array.from({ length: stride * outChannels }, (_, i) => b[i % outChannels]));
+    const bias = await this.#bias(
+      layer,
+      (b) => Float32Array.from({ length: stride * outChannels }, (_, i) => b[i % outChannels]),
+    );
     const product = new Matmul(memory, rows, stride * outChannels, inputs, bias);
     return {
       canAccumulate: true,
@@ -362,7 +385,13 @@ class Lowering {
   async #linear(layer: LinearLayer, scale?: Float32Array): Promise<Op> {
     const { inChannels, outChannels } = layer;
     const weight = scaled(await this.#tensors.read(tensorsOf(layer)[0]), scale);
-    const product = new Matmul(this.#memory, weight, outChannels, inChannels, await this.#bias(layer, (b) => scaled(b, scale)));
+    const product = new Matmul(
+      this.#memory,
+      weight,
+      outChannels,
+      inChannels,
+      await this.#bias(layer, (b) => scaled(b, scale)),
+    );
     return {
       canAccumulate: true,
       run: (x, n, y, _pass, accumulate) => product.run(x, inChannels * F32, y, outChannels * F32, n, accumulate),
@@ -378,7 +407,9 @@ class Lowering {
   async #residual(layer: ResidualLayer, positions: number, depth: number): Promise<Op> {
     const { kernels } = this.#memory;
     const branch = await this.chain(layer.branch, positions, depth + 1);
-    if (!branch.canAccumulate) throw new NotSupportedError("The wasm backend cannot add the last layer of a residual branch to its input.");
+    if (!branch.canAccumulate) {
+      throw new NotSupportedError("The wasm backend cannot add the last layer of a residual branch to its input.");
+    }
     if (layer.shortcut.length === 0) {
       return { inPlace: true, run: (x, n, _y, pass) => branch.run(x, n, x, pass, true) };
     }
@@ -395,12 +426,20 @@ class Lowering {
   }
 
   async #attention(layer: AttentionLayer, positions: number, scale?: Float32Array): Promise<Op> {
-    const { channels, heads, keyValueHeads, headDim, window, ropeTheta } = layer, memory = this.#memory, { kernels } = memory;
+    const { channels, heads, keyValueHeads, headDim, window, ropeTheta } = layer,
+      memory = this.#memory,
+      { kernels } = memory;
     const padded = Math.ceil(headDim / 16) * 16, ring = Math.ceil((window + 1) / 16) * 16;
     const parts = projections(layer);
     // Heads are padded to whole panels with rows (and, for the output, columns) of zeros.
     const rows: Float32Array[] = [], biases: Float32Array[] = [];
-    for (const [part, count, factor] of [[parts.query, heads, 1 / Math.sqrt(headDim)], [parts.key, keyValueHeads, 1], [parts.value, keyValueHeads, 1]] as const) {
+    for (
+      const [part, count, factor] of [[parts.query, heads, 1 / Math.sqrt(headDim)], [parts.key, keyValueHeads, 1], [
+        parts.value,
+        keyValueHeads,
+        1,
+      ]] as const
+    ) {
       const weight = await this.#tensors.read(tensorsOf(part)[0]);
       const bias = part.bias ? await this.#tensors.read(tensorsOf(part)[1]) : new Float32Array(part.outChannels);
       rows.push(padHeads(weight, count, headDim * channels, padded * channels).map((v) => v * factor));
@@ -418,8 +457,11 @@ class Lowering {
     );
     const frequencies = ropeFrequencies(ropeTheta, headDim), half = headDim / 2;
     const perFrame = positions / this.#frames, block = ring - window + 1;
-    const qkvAt = this.#shared("qkv", positions * inner), attended = this.#shared("attended", positions * heads * padded);
-    const tables = this.#shared("rotary", positions * headDim), scores = this.#shared("scores", block * ring), mask = this.#shared("mask", ring);
+    const qkvAt = this.#shared("qkv", positions * inner),
+      attended = this.#shared("attended", positions * heads * padded);
+    const tables = this.#shared("rotary", positions * headDim),
+      scores = this.#shared("scores", block * ring),
+      mask = this.#shared("mask", ring);
     const zeros = this.#shared("zeros", Math.max(ring, padded)); // never written
     const size = keyValueHeads * ring * padded, keysAt = this.#state(size), valuesAt = this.#state(size);
     this.slots.push(ringSlot(memory, [keysAt, valuesAt], { keyValueHeads, ring, padded, headDim, window, perFrame }));
@@ -436,8 +478,22 @@ class Lowering {
         }
         qkv.run(x, channels * F32, qkvAt.at, inner * F32, n, false);
         kernels.attention(
-          qkvAt.at, n, start, tables.at, pass.state + keysAt, pass.state + valuesAt, ring, window, heads, keyValueHeads,
-          headDim, padded, scores.at, mask.at, zeros.at, attended.at,
+          qkvAt.at,
+          n,
+          start,
+          tables.at,
+          pass.state + keysAt,
+          pass.state + valuesAt,
+          ring,
+          window,
+          heads,
+          keyValueHeads,
+          headDim,
+          padded,
+          scores.at,
+          mask.at,
+          zeros.at,
+          attended.at,
         );
         output.run(attended.at, heads * padded * F32, y, channels * F32, n, accumulate);
       },
@@ -458,9 +514,16 @@ class Lowering {
     for (const quantizer of quantizers) {
       const { size, dim, channels, projected } = quantizer, base = first;
       const projection = projected
-        ? new Matmul(memory, await this.#tensors.read(tensorsOf({ kind: "quantize", quantizers: [quantizer] })[0]), dim, channels, memory.allocate(dim))
+        ? new Matmul(
+          memory,
+          await this.#tensors.read(tensorsOf({ kind: "quantize", quantizers: [quantizer] })[0]),
+          dim,
+          channels,
+          memory.allocate(dim),
+        )
         : undefined;
-      const residual = this.#shared("residual", positions * dim), scores = this.#shared("code scores", positions * size);
+      const residual = this.#shared("residual", positions * dim),
+        scores = this.#shared("code scores", positions * size);
       const books: { entries: number; half: number }[] = [];
       for (let i = 0; i < quantizer.codebooks; i++) {
         const entries = await this.#codebook(quantizer, i), half = new Float32Array(size);
@@ -477,7 +540,19 @@ class Lowering {
         const { codebooks, codes } = pass.ports, out = codes[pass.row], frames = out.length / codebooks;
         for (let i = 0; i < books.length && base + i < codebooks; i++) {
           // The nearest entry maximises x . c - |c|^2 / 2.
-          kernels.dot(books[i].entries, dim * F32, books[i].half, residual.at, dim * F32, scores.at, size * F32, size, dim, n, false);
+          kernels.dot(
+            books[i].entries,
+            dim * F32,
+            books[i].half,
+            residual.at,
+            dim * F32,
+            scores.at,
+            size * F32,
+            size,
+            dim,
+            n,
+            false,
+          );
           for (let t = 0; t < n; t++) {
             const code = kernels.argmax(scores.at + t * size * F32, size);
             out[(base + i) * frames + pass.frame + t] = code;
@@ -497,7 +572,13 @@ class Lowering {
     for (const quantizer of quantizers) {
       const { dim, channels, projected } = quantizer, base = first;
       const projection = projected
-        ? new Matmul(memory, await this.#tensors.read(tensorsOf({ kind: "dequantize", quantizers: [quantizer] })[0]), channels, dim, memory.allocate(channels))
+        ? new Matmul(
+          memory,
+          await this.#tensors.read(tensorsOf({ kind: "dequantize", quantizers: [quantizer] })[0]),
+          channels,
+          dim,
+          memory.allocate(channels),
+        )
         : undefined;
       const sums = this.#shared("residual", positions * dim), books: number[] = [];
       for (let i = 0; i < quantizer.codebooks; i++) books.push(memory.store(await this.#codebook(quantizer, i)));
@@ -528,13 +609,21 @@ function ringSlot(
   shape: { keyValueHeads: number; ring: number; padded: number; headDim: number; window: number; perFrame: number },
 ): StateSlot {
   const { keyValueHeads, ring, padded, headDim, window, perFrame } = shape, kept = window - 1;
-  const each = (state: number, frames: number, visit: (inRing: Float32Array, part: number, outside: number) => void) => {
+  const each = (
+    state: number,
+    frames: number,
+    visit: (inRing: Float32Array, part: number, outside: number) => void,
+  ) => {
     const end = frames * perFrame;
     offsets.forEach((offset, part) => {
       for (let head = 0; head < keyValueHeads; head++) {
         for (let position = Math.max(0, end - kept); position < end; position++) {
           const row = (head * ring + position % ring) * padded;
-          visit(memory.view(state + offset + row * F32, headDim), part, (head * kept + position - (end - kept)) * headDim);
+          visit(
+            memory.view(state + offset + row * F32, headDim),
+            part,
+            (head * kept + position - (end - kept)) * headDim,
+          );
         }
       }
     });

@@ -32,7 +32,20 @@ export class Matmul {
   run(x: number, strideX: number, y: number, strideY: number, rows: number, accumulate: boolean): void {
     const { outputs, inputs } = this, { kernels } = this.#memory;
     if (this.#panels) {
-      kernels.gemm(this.#weights, LANES * 4, inputs * LANES * 4, this.#bias, x, strideX, y, strideY, outputs, inputs, rows, accumulate);
+      kernels.gemm(
+        this.#weights,
+        LANES * 4,
+        inputs * LANES * 4,
+        this.#bias,
+        x,
+        strideX,
+        y,
+        strideY,
+        outputs,
+        inputs,
+        rows,
+        accumulate,
+      );
     } else {
       kernels.dot(this.#weights, inputs * 4, this.#bias, x, strideX, y, strideY, outputs, inputs, rows, accumulate);
     }

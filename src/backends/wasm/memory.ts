@@ -8,8 +8,33 @@ import { KERNELS } from "./kernels.wasm.ts";
 
 /** The exported functions of kernels/kernels.ts; pointers and strides in bytes. */
 export interface Kernels {
-  gemm(w: number, ldw: number, panel: number, bias: number, x: number, ldx: number, y: number, ldy: number, M: number, K: number, T: number, accumulate: boolean): void;
-  dot(w: number, ldw: number, bias: number, x: number, ldx: number, y: number, ldy: number, M: number, K: number, T: number, accumulate: boolean): void;
+  gemm(
+    w: number,
+    ldw: number,
+    panel: number,
+    bias: number,
+    x: number,
+    ldx: number,
+    y: number,
+    ldy: number,
+    M: number,
+    K: number,
+    T: number,
+    accumulate: boolean,
+  ): void;
+  dot(
+    w: number,
+    ldw: number,
+    bias: number,
+    x: number,
+    ldx: number,
+    y: number,
+    ldy: number,
+    M: number,
+    K: number,
+    T: number,
+    accumulate: boolean,
+  ): void;
   elu(x: number, out: number, n: number): void;
   gelu(x: number, out: number, n: number): void;
   layer_norm(x: number, gain: number, bias: number, out: number, n: number, T: number, eps: number): void;
@@ -18,10 +43,33 @@ export interface Kernels {
   move(to: number, from: number, bytes: number): void;
   zero(at: number, bytes: number): void;
   attention(
-    qkv: number, T: number, start: number, tables: number, keys: number, values: number, R: number, window: number,
-    heads: number, keyValueHeads: number, headDim: number, P: number, scores: number, mask: number, zeros: number, out: number,
+    qkv: number,
+    T: number,
+    start: number,
+    tables: number,
+    keys: number,
+    values: number,
+    R: number,
+    window: number,
+    heads: number,
+    keyValueHeads: number,
+    headDim: number,
+    P: number,
+    scores: number,
+    mask: number,
+    zeros: number,
+    out: number,
   ): void;
-  depthwise_transpose(x: number, w: number, bias: number, out: number, C: number, stride: number, taps: number, T: number): void;
+  depthwise_transpose(
+    x: number,
+    w: number,
+    bias: number,
+    out: number,
+    C: number,
+    stride: number,
+    taps: number,
+    T: number,
+  ): void;
 }
 
 const PAGE = 65536;
@@ -44,7 +92,9 @@ export async function kernelsAvailable(): Promise<true | string> {
     return true;
   } catch (error) {
     compiled = undefined;
-    return `WebAssembly SIMD does not compile here (${(error as Error).message}); a content security policy needs 'wasm-unsafe-eval'`;
+    return `WebAssembly SIMD does not compile here (${
+      (error as Error).message
+    }); a content security policy needs 'wasm-unsafe-eval'`;
   }
 }
 

@@ -3,9 +3,18 @@
  *
  * @module
  */
-import type { Backend, CompileOptions, Ports, Program, ProgramMemory, State, StateData, TensorSource } from "../../core/backend.ts";
+import type {
+  Backend,
+  CompileOptions,
+  Ports,
+  Program,
+  ProgramMemory,
+  State,
+  StateData,
+  TensorSource,
+} from "../../core/backend.ts";
 import { inputPositions, type Network } from "../../core/network.ts";
-import { type Lowered, lower } from "./lower.ts";
+import { lower, type Lowered } from "./lower.ts";
 import { kernelsAvailable, Memory } from "./memory.ts";
 
 /**

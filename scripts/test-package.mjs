@@ -1,0 +1,49 @@
+// Installs the packed package into an empty folder and uses it as a user would: API, embedded model, types, command line.
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = fileURLToPath(new URL("..", import.meta.url)), folder = mkdtempSync(join(tmpdir(), "mimi-package-"));
+const run = (command, args, cwd = folder) =>
+  execFileSync(command, args, { cwd, encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
+try {
+  run("npm", ["pack", "--silent", "--ignore-scripts", "--pack-destination", folder], root);
+  const tarball = readdirSync(folder).find((name) => name.endsWith(".tgz"));
+  writeFileSync(join(folder, "package.json"), '{ "type": "module", "private": true }');
+  run("npm", ["install", "--silent", "--no-audit", "--no-fund", `./${tarball}`]);
+  writeFileSync(
+    join(folder, "use.ts"),
+    `
+import { AudioCodes, MimiModel, type MimiError } from "mimi-audio";
+import { mini } from "mimi-audio/mini";
+const model: MimiModel = await MimiModel.fromPretrained(mini, { numQuantizers: 8 });
+const { audioCodes }: { audioCodes: AudioCodes } = await model.encode(new Float32Array(5000));
+const { audioValues } = await model.decode(audioCodes);
+const failure: MimiError | undefined = await model.encode(new Float32Array(0)).then(() => undefined, (error) => error);
+console.log(audioCodes.shape.join(), audioValues.shape.join(), failure?.code);
+`,
+  );
+  const tsc = createRequire(import.meta.url).resolve("typescript/bin/tsc");
+  run(process.execPath, [
+    tsc,
+    "use.ts",
+    "--target",
+    "es2022",
+    "--module",
+    "nodenext",
+    "--strict",
+    "--lib",
+    "es2023,dom",
+  ]);
+  const output = run(process.execPath, ["use.js"]).trim();
+  if (output !== "1,8,3 1,1,5760 ERR_EMPTY_INPUT") throw new Error(`the installed package printed ${output}`);
+  if (!run("npx", ["mimi", "info", "mini"]).includes("0.9")) {
+    throw new Error("mimi info does not name the bitrate of the embedded model");
+  }
+  console.log(`the packed package installs and runs: ${output}`);
+} finally {
+  rmSync(folder, { recursive: true, force: true });
+}

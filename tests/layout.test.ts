@@ -1,0 +1,39 @@
+/** Imports point one way: cli and file -> load -> hub, backends -> core. */
+import assert from "node:assert/strict";
+import { readdir, readFile } from "node:fs/promises";
+import { join, relative } from "node:path";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+
+const ROOT = fileURLToPath(new URL("../", import.meta.url));
+
+/** What each part of the library may import, itself aside. */
+const ALLOWED: Record<string, string[]> = {
+  "src/core": [],
+  "src/backends": ["src/core"],
+  "src/hub": ["src/core"],
+  "models": ["src/hub"],
+  "src/load.ts": ["src/core", "src/backends", "src/hub", "models"],
+  "src/file": ["src/core"],
+  "src/cli": ["src/core", "src/file", "src/load.ts", "src/hub", "models", "mod.ts"],
+  "mod.ts": ["src/core", "src/backends", "src/hub", "src/load.ts"],
+};
+
+const partOf = (path: string) => Object.keys(ALLOWED).find((part) => path === part || path.startsWith(`${part}/`));
+
+test("imports point one way", async () => {
+  const files = (await readdir(ROOT, { recursive: true })).map((f) => f.replaceAll("\\", "/"))
+    .filter((f) => /^(mod\.ts|(src|models)\/.*\.ts)$/.test(f) && !f.startsWith("src/backends/wasm/kernels/"));
+  let seen = 0;
+  for (const file of files) {
+    const part = partOf(file);
+    assert.ok(part, `${file} belongs to a part of the library`);
+    const text = await readFile(join(ROOT, file), "utf8");
+    for (const [, target] of text.matchAll(/(?:from|import\()\s*"(\.[^"]+)"/g)) {
+      const to = partOf(relative(ROOT, join(ROOT, file, "..", target)).replaceAll("\\", "/"));
+      assert.ok(to === part || ALLOWED[part].includes(to ?? ""), `${file} must not import ${target}`);
+      seen++;
+    }
+  }
+  assert.ok(seen > 50, `only ${seen} imports found`);
+});
