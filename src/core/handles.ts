@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /**
  * Streams: an encoder that takes audio in pieces of any length, a decoder that takes frames one or many at a time.
  * Whatever the cuts, codes and samples are those of the whole.

@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /**
  * The model: whole recordings to codes and back, and the handles of live streams.
  *
