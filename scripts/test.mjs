@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url)), asked = process.argv.slice(2);
 const files = readdirSync(`${root}/tests`)
-  .filter((name) => name.endsWith(".test.ts") && !name.endsWith(".deno.test.ts"))
+  .filter((name) => name.endsWith(".test.ts"))
   .filter((name) => asked.length === 0 || asked.some((word) => name.includes(word)))
   .map((name) => `tests/${name}`);
 if (files.length === 0) {

@@ -524,7 +524,7 @@ class Lowering {
         : undefined;
       const residual = this.#shared("residual", positions * dim),
         scores = this.#shared("code scores", positions * size);
-      const books: { entries: number; half: number }[] = [];
+      const books: Matmul[] = [];
       for (let i = 0; i < quantizer.codebooks; i++) {
         const entries = await this.#codebook(quantizer, i), half = new Float32Array(size);
         for (let e = 0; e < size; e++) {
@@ -532,7 +532,7 @@ class Lowering {
           for (let c = e * dim; c < (e + 1) * dim; c++) squares += entries[c] * entries[c];
           half[e] = -squares / 2;
         }
-        books.push({ entries: memory.store(entries), half: memory.store(half) });
+        books.push(new Matmul(memory, entries, size, dim, memory.store(half)));
       }
       branches.push((x, n, pass) => {
         if (projection) projection.run(x, channels * F32, residual.at, dim * F32, n, false);
@@ -540,23 +540,11 @@ class Lowering {
         const { codebooks, codes } = pass.ports, out = codes[pass.row], frames = out.length / codebooks;
         for (let i = 0; i < books.length && base + i < codebooks; i++) {
           // The nearest entry maximises x . c - |c|^2 / 2.
-          kernels.dot(
-            books[i].entries,
-            dim * F32,
-            books[i].half,
-            residual.at,
-            dim * F32,
-            scores.at,
-            size * F32,
-            size,
-            dim,
-            n,
-            false,
-          );
+          books[i].run(residual.at, dim * F32, scores.at, size * F32, n, false);
           for (let t = 0; t < n; t++) {
-            const code = kernels.argmax(scores.at + t * size * F32, size);
+            const code = kernels.argmax(scores.at + t * size * F32, size), entry = books[i].row(code);
             out[(base + i) * frames + pass.frame + t] = code;
-            kernels.add(residual.at + t * dim * F32, books[i].entries + code * dim * F32, dim, -1);
+            kernels.subtract_strided(residual.at + t * dim * F32, entry.at, entry.stride, dim);
           }
         }
       });
@@ -589,11 +577,11 @@ class Lowering {
         for (let i = 0; i < books.length && base + i < codebooks; i++) {
           for (let t = 0; t < n; t++) {
             const code = input[(base + i) * frames + pass.frame + t];
-            kernels.add(sums.at + t * dim * F32, books[i] + code * dim * F32, dim, 1);
+            kernels.add(sums.at + t * dim * F32, books[i] + code * dim * F32, dim);
           }
         }
         if (projection) projection.run(sums.at, dim * F32, y, channels * F32, n, accumulate);
-        else if (accumulate) kernels.add(y, sums.at, n * dim, 1);
+        else if (accumulate) kernels.add(y, sums.at, n * dim);
         else kernels.move(y, sums.at, n * dim * F32);
       });
       first += quantizer.codebooks;

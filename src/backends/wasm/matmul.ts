@@ -29,6 +29,14 @@ export class Matmul {
     else packed.set(weights);
   }
 
+  /** Where row `output` of W lies: its first value, and the bytes from one value to the next. */
+  row(output: number): { at: number; stride: number } {
+    const lane = output % LANES, panel = output - lane;
+    return this.#panels
+      ? { at: this.#weights + (panel * this.inputs + lane) * 4, stride: LANES * 4 }
+      : { at: this.#weights + output * this.inputs * 4, stride: 4 };
+  }
+
   run(x: number, strideX: number, y: number, strideY: number, rows: number, accumulate: boolean): void {
     const { outputs, inputs } = this, { kernels } = this.#memory;
     if (this.#panels) {

@@ -38,7 +38,8 @@ export interface Kernels {
   elu(x: number, out: number, n: number): void;
   gelu(x: number, out: number, n: number): void;
   layer_norm(x: number, gain: number, bias: number, out: number, n: number, T: number, eps: number): void;
-  add(y: number, x: number, n: number, sign: number): void;
+  add(y: number, x: number, n: number): void;
+  subtract_strided(y: number, x: number, stride: number, n: number): void;
   argmax(x: number, n: number): number;
   move(to: number, from: number, bytes: number): void;
   zero(at: number, bytes: number): void;

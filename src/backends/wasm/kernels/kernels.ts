@@ -204,11 +204,16 @@ export function layer_norm(x: usize, gain: usize, bias: usize, out: usize, n: us
   }
 }
 
-/** y += sign * x, n values. */
-export function add(y: usize, x: usize, n: usize, sign: f32): void {
-  const bytes = n << 2, vectors = bytes & ~15, s4 = f32x4.splat(sign);
-  for (let i: usize = 0; i < vectors; i += 16) v128.store(y + i, f32x4.add(v128.load(y + i), f32x4.mul(v128.load(x + i), s4)));
-  for (let i = vectors; i < bytes; i += 4) store<f32>(y + i, load<f32>(y + i) + load<f32>(x + i) * sign);
+/** y += x, n values. */
+export function add(y: usize, x: usize, n: usize): void {
+  const bytes = n << 2, vectors = bytes & ~15;
+  for (let i: usize = 0; i < vectors; i += 16) v128.store(y + i, f32x4.add(v128.load(y + i), v128.load(x + i)));
+  for (let i = vectors; i < bytes; i += 4) store<f32>(y + i, load<f32>(y + i) + load<f32>(x + i));
+}
+
+/** y -= x, where the n values of x lie `stride` bytes apart. */
+export function subtract_strided(y: usize, x: usize, stride: usize, n: usize): void {
+  for (let end = y + (n << 2); y < end; y += 4, x += stride) store<f32>(y, load<f32>(y) - load<f32>(x));
 }
 
 /** Index of the largest of n values, the lowest where several are equal. */
