@@ -99,6 +99,29 @@ test("tiny: Kyutai's layout gives the same bits", async () => {
   assert.deepEqual((await a.decode(codes)).audioValues.data, (await b.decode(codes)).audioValues.data);
 });
 
+for (const name of ["ratios", "residual", "attention", "latent"]) {
+  test(`a configuration of its own: ${name}`, async () => {
+    const golden = await openGolden(`variant_${name}`), input = await golden.f32("input");
+    const model = await MimiModel.fromPretrained(testPath(`models/variants/${name}`));
+    const [, codebooks, frames] = golden.shape("codes"), codes = await golden.i32("codes");
+    const { audioCodes } = await model.encode(input);
+    assert.deepEqual(audioCodes.shape, [1, codebooks, frames]);
+    const semantic = model.config.numSemanticQuantizers;
+    assertCodes(name, audioCodes.data, codes, await golden.f32("code_margin"), frames, semantic);
+    const decode = async (k: number) =>
+      (await model.decode({ data: codes.slice(0, k * frames), shape: [1, k, frames] })).audioValues.data;
+    assertClose(`${name} audio`, await decode(codebooks), await golden.f32("audio"), 1e-4);
+    assertClose(
+      `${name}, fewer codebooks`,
+      await decode(semantic + 1),
+      await golden.f32(`audio_nq${semantic + 1}`),
+      1e-4,
+    );
+    await assert.rejects(model.encode(input, { numQuantizers: semantic - 1 }), { code: "ERR_NUM_QUANTIZERS" });
+    model.close();
+  });
+}
+
 test("full size: stages of 0.4 s, 4 s, and 14 s past the attention window", async () => {
   const config = new MimiConfig(),
     weights = await deterministicWeights("full-spec"),
