@@ -6,7 +6,7 @@
 import { randomUUID } from "node:crypto";
 import { type FileHandle, open, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { LoadError } from "../core/errors.ts";
+import { LoadError, reasonOf } from "../core/errors.ts";
 
 /** Bytes that are read at a time. */
 const PIECE = 1 << 16;
@@ -33,7 +33,7 @@ export async function* readChunks(
       yield piece.subarray(0, bytesRead);
     }
   } catch (cause) {
-    throw new LoadError("ERR_NOT_FOUND", `${path}: cannot be read (${reason(cause)}).`, { cause });
+    throw new LoadError("ERR_NOT_FOUND", `${path}: cannot be read (${reasonOf(cause)}).`, { cause });
   } finally {
     await file?.close();
   }
@@ -50,7 +50,7 @@ export interface Output {
 /**
  * Lets `fill` write a file under a temporary name beside `path`, and renames it when whole; removes it when `fill` fails.
  *
- * @throws {LoadError} `ERR_NOT_FOUND` where it cannot be written; and whatever `fill` throws.
+ * @throws {LoadError} `ERR_WRITE` where it cannot be written; and whatever `fill` throws.
  */
 export async function writeWhole<T>(path: string, fill: (output: Output) => Promise<T>): Promise<T> {
   const temporary = join(dirname(path), `.${basename(path)}.${randomUUID().slice(0, 8)}.tmp`);
@@ -58,13 +58,13 @@ export async function writeWhole<T>(path: string, fill: (output: Output) => Prom
     try {
       return await action();
     } catch (cause) {
-      throw new LoadError("ERR_NOT_FOUND", `${path}: cannot be written (${reason(cause)}).`, { cause });
+      throw new LoadError("ERR_WRITE", `${path}: cannot be written (${reasonOf(cause)}).`, { cause });
     }
   };
   // Renaming would put a file in the place of a device or a pipe.
   const before = await stat(path).catch(() => undefined);
   if (before && !before.isFile()) {
-    throw new LoadError("ERR_NOT_FOUND", `${path}: cannot be written (it is there and no regular file).`);
+    throw new LoadError("ERR_WRITE", `${path}: cannot be written (it is there and no regular file).`);
   }
   const file = await attempt(() => open(temporary, "wx"));
   let end = 0;
@@ -93,9 +93,4 @@ export async function writeWhole<T>(path: string, fill: (output: Output) => Prom
     await rm(temporary, { force: true });
     throw error;
   }
-}
-
-/** `ENOENT: no such file or directory`, without the path that the message names already. */
-function reason(cause: unknown): string {
-  return (cause as Error).message.replace(/, \w+ '.*$/, "");
 }

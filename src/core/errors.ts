@@ -26,7 +26,8 @@ export type MimiErrorCode =
   | "ERR_WAV"
   | "ERR_CONTAINER"
   | "ERR_NOT_FOUND"
-  | "ERR_NETWORK";
+  | "ERR_NETWORK"
+  | "ERR_WRITE";
 
 /** An error of this library, whatever its class: `isMimiError(e) && e.code === "ERR_CHECKPOINT"`. */
 export interface MimiError extends Error {
@@ -79,7 +80,7 @@ export class FormatError extends Error implements MimiError {
   }
 }
 
-/** A file or an address could not be read. `cause` holds the runtime's own error where there is one. */
+/** A file or an address could not be read or written. `cause` holds the runtime's own error where there is one. */
 export class LoadError extends Error implements MimiError {
   override readonly name: string = "LoadError";
   readonly code: MimiErrorCode;
@@ -123,4 +124,9 @@ export function checkOptions(where: string, options: unknown, known: readonly st
       );
     }
   }
+}
+
+/** A runtime's message, `ENOENT: no such file or directory`, without the call and path that ours name already. */
+export function reasonOf(cause: unknown): string {
+  return (cause as Error).message.replace(/, \w+ '.*$/, "");
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { FormatError, LoadError } from "../core/errors.ts";
+import { FormatError, LoadError, reasonOf } from "../core/errors.ts";
 import { bytesInMemory, type ByteSource } from "../core/safetensors.ts";
 import * as runtime from "./runtime.ts";
 
@@ -34,7 +34,7 @@ export async function openFile(path: string): Promise<ByteSource> {
   try {
     handle = await fs.open(path, "r");
   } catch (cause) {
-    throw new LoadError("ERR_NOT_FOUND", `${path}: cannot be opened (${(cause as Error).message}).`, { cause });
+    throw new LoadError("ERR_NOT_FOUND", `${path}: cannot be opened (${reasonOf(cause)}).`, { cause });
   }
   const { size } = await handle.stat();
   return {

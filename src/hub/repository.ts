@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { LoadError } from "../core/errors.ts";
+import { LoadError, reasonOf } from "../core/errors.ts";
 import { bytesInMemory, type ByteSource } from "../core/safetensors.ts";
 import { fetchBytes, type FetchOptions, openFile } from "./files.ts";
 import * as runtime from "./runtime.ts";
@@ -51,10 +51,8 @@ async function throughFolder(address: URL, names: string[], options: RepositoryO
     } catch (cause) {
       await fs.rm(part, { force: true });
       throw new LoadError(
-        "ERR_NETWORK",
-        `${target}: the download cannot be kept (${
-          (cause as Error).message
-        }); choose another folder with MIMI_CACHE or cache, or none with cache: false.`,
+        "ERR_WRITE",
+        `${target}: the download cannot be kept (${reasonOf(cause)}); choose another folder with MIMI_CACHE or cache, or none with cache: false.`,
         { cause },
       );
     }
