@@ -237,132 +237,143 @@ class Queue {
   }
 }
 
-/** Audio to codes, piece by piece. */
-export class MimiEncoder {
-  readonly #session: EncoderSession;
+/** What encoder and decoder handles share. Calls run in the order in which they were made, also when not awaited. */
+abstract class Handle<S extends StreamSession> {
+  protected readonly session: S;
   readonly #queue = new Queue();
-  constructor(session: EncoderSession) {
-    this.#session = session;
+
+  constructor(session: S) {
+    this.session = session;
   }
-  /** Codes [1, codebooks, n] of the frames that became whole with these samples; n may be 0. `pcm` stays the caller's. */
+
+  protected run<T>(task: () => Maybe<T>): Promise<T> {
+    return this.#queue.run(task);
+  }
+
+  /** Forgets everything that went through: a new stream begins. */
+  reset(): Promise<void> {
+    return this.run(() => this.session.reset());
+  }
+
+  /** The stream's memory as plain data. */
+  snapshot(): Promise<StreamSnapshot> {
+    return this.run(() => this.session.snapshot());
+  }
+
+  /**
+   * Goes on where a snapshot was taken.
+   *
+   * @throws {InvalidStateError} `ERR_WRONG_MODEL` for a snapshot of another model.
+   * @throws {MimiTypeError} `ERR_INVALID_ARGUMENT` for what is no snapshot of such a handle.
+   */
+  restore(snapshot: StreamSnapshot): Promise<void> {
+    return this.run(() => this.session.restore(snapshot));
+  }
+
+  /** Gives the stream's memory back. Calls that still wait fail. */
+  close(): void {
+    this.session.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/** {@link Handle} without promises, for synchronous backends. */
+abstract class SyncHandle<S extends StreamSession> {
+  protected readonly session: S;
+
+  constructor(session: S) {
+    this.session = session;
+  }
+
+  /** Forgets everything that went through: a new stream begins. */
+  reset(): void {
+    void this.session.reset();
+  }
+
+  /** The stream's memory as plain data. */
+  snapshot(): StreamSnapshot {
+    return this.session.snapshot() as StreamSnapshot;
+  }
+
+  /** Goes on where a snapshot was taken; throws as {@link MimiEncoder.restore} does. */
+  restore(snapshot: StreamSnapshot): void {
+    void this.session.restore(snapshot);
+  }
+
+  /** Gives the stream's memory back. */
+  close(): void {
+    this.session.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/** Audio to codes, piece by piece. Made by {@link MimiModel.createEncoder}. */
+export class MimiEncoder extends Handle<EncoderSession> {
+  /**
+   * Codes [1, codebooks, n] of the frames that became whole with these samples; n may be 0.
+   *
+   * @param pcm mono samples at the model's rate, any number of them. The array stays the caller's.
+   * @throws {MimiTypeError | MimiRangeError} for what are no finite samples; the stream stays as it was.
+   * @throws {InvalidStateError} on a closed handle or model.
+   */
   async encode(pcm: Float32Array, options?: EncodeCallOptions): Promise<AudioCodes> {
     const own = pcm instanceof Float32Array ? pcm.slice() : pcm;
-    return await this.#queue.run(() => this.#session.encode(own, options));
+    return await this.run(() => this.session.encode(own, options));
   }
-  /** Codes of the last frame if it was not full; then the stream begins anew. */
-  async finish(options?: EncodeCallOptions): Promise<AudioCodes> {
-    return await this.#queue.run(() => this.#session.finish(options));
-  }
-  /** Forgets everything that was heard. */
-  async reset(): Promise<void> {
-    return await this.#queue.run(() => this.#session.reset());
-  }
-  async snapshot(): Promise<StreamSnapshot> {
-    return await this.#queue.run(() => this.#session.snapshot());
-  }
-  /** @throws {InvalidStateError} `ERR_WRONG_MODEL` for a snapshot of another model. */
-  async restore(snapshot: StreamSnapshot): Promise<void> {
-    return await this.#queue.run(() => this.#session.restore(snapshot));
-  }
-  /** Gives the stream's memory back. Calls that still wait fail. */
-  close(): void {
-    this.#session.close();
-  }
-  [Symbol.dispose](): void {
-    this.close();
+
+  /** Codes [1, codebooks, 0 or 1] of the last frame if it was not full; then a new stream begins. */
+  finish(options?: EncodeCallOptions): Promise<AudioCodes> {
+    return this.run(() => this.session.finish(options));
   }
 }
 
-/** Codes to audio, frame by frame. */
-export class MimiDecoder {
-  readonly #session: DecoderSession;
-  readonly #queue = new Queue();
-  constructor(session: DecoderSession) {
-    this.#session = session;
-  }
-  /** Audio [1, 1, frames * frameSize] of codes [1, codebooks, frames]. */
+/** Codes to audio, frame by frame. Made by {@link MimiModel.createDecoder}. */
+export class MimiDecoder extends Handle<DecoderSession> {
+  /**
+   * Audio [1, 1, frames * frameSize] of codes [1, codebooks, frames].
+   *
+   * @throws {MimiTypeError | MimiRangeError} for codes that no loaded codebook has; the stream stays as it was.
+   * @throws {InvalidStateError} on a closed handle or model.
+   */
   async decode(audioCodes: AudioCodesInput): Promise<DecodeOutput> {
-    const own = this.#session.check(audioCodes);
-    return await this.#queue.run(() => this.#session.decode(own));
+    const own = this.session.check(audioCodes);
+    return await this.run(() => this.session.decode(own));
   }
-  /** Nothing is held back, so this only begins anew; the audio is empty. */
-  async finish(): Promise<DecodeOutput> {
-    return await this.#queue.run(() => this.#session.finish());
-  }
-  /** Forgets everything that was said. */
-  async reset(): Promise<void> {
-    return await this.#queue.run(() => this.#session.reset());
-  }
-  async snapshot(): Promise<StreamSnapshot> {
-    return await this.#queue.run(() => this.#session.snapshot());
-  }
-  /** @throws {InvalidStateError} `ERR_WRONG_MODEL` for a snapshot of another model. */
-  async restore(snapshot: StreamSnapshot): Promise<void> {
-    return await this.#queue.run(() => this.#session.restore(snapshot));
-  }
-  /** Gives the stream's memory back. Calls that still wait fail. */
-  close(): void {
-    this.#session.close();
-  }
-  [Symbol.dispose](): void {
-    this.close();
+
+  /** Nothing is held back, so the audio is empty; a new stream begins. */
+  finish(): Promise<DecodeOutput> {
+    return this.run(() => this.session.finish());
   }
 }
 
-/** {@link MimiEncoder} without promises, for worklets. */
-export class MimiEncoderSync {
-  readonly #session: EncoderSession;
-  constructor(session: EncoderSession) {
-    this.#session = session;
-  }
+/** {@link MimiEncoder} without promises, for worklets. Made by {@link MimiModel.createEncoderSync}. */
+export class MimiEncoderSync extends SyncHandle<EncoderSession> {
+  /** See {@link MimiEncoder.encode}. */
   encode(pcm: Float32Array, options?: EncodeCallOptions): AudioCodes {
-    return this.#session.encode(pcm, options) as AudioCodes;
+    return this.session.encode(pcm, options) as AudioCodes;
   }
+
+  /** See {@link MimiEncoder.finish}. */
   finish(options?: EncodeCallOptions): AudioCodes {
-    return this.#session.finish(options) as AudioCodes;
-  }
-  reset(): void {
-    void this.#session.reset();
-  }
-  snapshot(): StreamSnapshot {
-    return this.#session.snapshot() as StreamSnapshot;
-  }
-  restore(snapshot: StreamSnapshot): void {
-    void this.#session.restore(snapshot);
-  }
-  close(): void {
-    this.#session.close();
-  }
-  [Symbol.dispose](): void {
-    this.close();
+    return this.session.finish(options) as AudioCodes;
   }
 }
 
-/** {@link MimiDecoder} without promises, for worklets. */
-export class MimiDecoderSync {
-  readonly #session: DecoderSession;
-  constructor(session: DecoderSession) {
-    this.#session = session;
-  }
+/** {@link MimiDecoder} without promises, for worklets. Made by {@link MimiModel.createDecoderSync}. */
+export class MimiDecoderSync extends SyncHandle<DecoderSession> {
+  /** See {@link MimiDecoder.decode}. */
   decode(audioCodes: AudioCodesInput): DecodeOutput {
-    return this.#session.decode(this.#session.check(audioCodes)) as DecodeOutput;
+    return this.session.decode(this.session.check(audioCodes)) as DecodeOutput;
   }
+
+  /** See {@link MimiDecoder.finish}. */
   finish(): DecodeOutput {
-    return this.#session.finish() as DecodeOutput;
-  }
-  reset(): void {
-    void this.#session.reset();
-  }
-  snapshot(): StreamSnapshot {
-    return this.#session.snapshot() as StreamSnapshot;
-  }
-  restore(snapshot: StreamSnapshot): void {
-    void this.#session.restore(snapshot);
-  }
-  close(): void {
-    this.#session.close();
-  }
-  [Symbol.dispose](): void {
-    this.close();
+    return this.session.finish() as DecodeOutput;
   }
 }

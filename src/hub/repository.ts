@@ -52,7 +52,9 @@ async function throughFolder(address: URL, names: string[], options: RepositoryO
       await fs.rm(part, { force: true });
       throw new LoadError(
         "ERR_WRITE",
-        `${target}: the download cannot be kept (${reasonOf(cause)}); choose another folder with MIMI_CACHE or cache, or none with cache: false.`,
+        `${target}: the download cannot be kept (${
+          reasonOf(cause)
+        }); choose another folder with MIMI_CACHE or cache, or none with cache: false.`,
         { cause },
       );
     }
