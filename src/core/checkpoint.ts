@@ -53,7 +53,8 @@ export function openCheckpoint(
   const known = new Set(whole.flatMap((spec) => layout.place(spec.name, config).names));
   for (const name of names) if (!known.has(name) && !layout.ignores(name)) problems.push(`unknown: ${name}`);
   if (problems.length) {
-    const listed = [...new Set(problems)], rest = listed.length - MOST_LISTED;
+    // What is not there at all says most, so it comes first: missing, then unknown, unreadable, misshapen.
+    const listed = [...new Set(problems)].sort((a, b) => rank(a) - rank(b)), rest = listed.length - MOST_LISTED;
     throw new FormatError(
       "ERR_CHECKPOINT",
       `${file.name}: the weights (${layout.name} layout) do not fit the configuration:\n  ` +
@@ -70,6 +71,10 @@ export function openCheckpoint(
         : values;
     },
   };
+}
+
+function rank(problem: string): number {
+  return ["missing", "unknown", "unreadable", "misshapen"].findIndex((kind) => problem.startsWith(kind));
 }
 
 function find(file: Safetensors, placement: Placement): string | undefined {

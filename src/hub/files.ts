@@ -25,7 +25,7 @@ export interface FetchOptions {
 }
 
 /** More than any model of this family; a server that claims or sends more is not believed. */
-const MOST_BYTES = 8 * 2 ** 30;
+const MOST_BYTES = 2 ** 31;
 
 /** Opens a file by its path. @throws {LoadError} `ERR_NOT_FOUND`. */
 export async function openFile(path: string): Promise<ByteSource> {
@@ -54,19 +54,34 @@ export async function openFile(path: string): Promise<ByteSource> {
   };
 }
 
+/** What came of an address so far: the newest bytes, and the size that the server announced, if it did. */
+export interface Piece {
+  bytes: Uint8Array;
+  total: number | undefined;
+}
+
 /**
- * Fetches an address whole.
+ * Fetches an address piece by piece; ends normally only when everything came.
  *
  * @throws {LoadError} `ERR_NOT_FOUND` for 401, 403, 404, `ERR_NETWORK` for everything else that goes wrong.
  * @throws the signal's reason when aborted.
  */
-export async function fetchBytes(address: URL, options: FetchOptions = {}): Promise<Uint8Array> {
+export async function* fetchPieces(address: URL, options: FetchOptions = {}): AsyncGenerator<Piece, void, undefined> {
   const { signal, onProgress, token } = options, file = address.href;
   signal?.throwIfAborted();
+  const guard = async <T>(action: () => Promise<T>): Promise<T> => {
+    try {
+      return await action();
+    } catch (cause) {
+      if (signal?.aborted) throw signal.reason;
+      throw new LoadError("ERR_NETWORK", `${file}: the connection failed (${networkReason(cause)}).`, { cause });
+    }
+  };
+  const headers = token ? { authorization: `Bearer ${token}` } : undefined;
+  const response = await guard(() => fetch(address, { signal, headers }));
+  const reader = response.body?.getReader();
   try {
-    const response = await fetch(address, { signal, headers: token ? { authorization: `Bearer ${token}` } : {} });
     if (!response.ok) {
-      await response.body?.cancel();
       const missing = [401, 403, 404].includes(response.status);
       throw new LoadError(
         missing ? "ERR_NOT_FOUND" : "ERR_NETWORK",
@@ -77,47 +92,53 @@ export async function fetchBytes(address: URL, options: FetchOptions = {}): Prom
     const claimed = response.headers.get("content-encoding") ? null : response.headers.get("content-length");
     const total = claimed === null ? undefined : Number(claimed);
     if (total !== undefined && !(total >= 0 && total <= MOST_BYTES)) {
-      throw new LoadError("ERR_NETWORK", `${file}: the server claims ${claimed} bytes.`);
-    }
-    const bytes = await collect(file, response, total, onProgress);
-    if (total !== undefined && bytes.byteLength !== total) {
       throw new LoadError(
         "ERR_NETWORK",
-        `${file}: ${bytes.byteLength} of ${total} bytes came before the connection ended.`,
+        `${file}: the server announces ${claimed} bytes, at most ${MOST_BYTES} are taken.`,
       );
     }
-    return bytes;
-  } catch (cause) {
-    if (signal?.aborted) throw signal.reason;
-    if (cause instanceof LoadError) throw cause;
-    throw new LoadError("ERR_NETWORK", `${file}: ${(cause as Error).message}.`, { cause });
+    let loaded = 0;
+    for (;;) {
+      const { done, value } = reader ? await guard(() => reader.read()) : { done: true, value: undefined };
+      if (done) break;
+      loaded += value!.length;
+      if (loaded > (total ?? MOST_BYTES)) {
+        throw new LoadError(
+          "ERR_NETWORK",
+          `${file}: more bytes came than the ${total ?? MOST_BYTES} that were expected.`,
+        );
+      }
+      onProgress?.({ file, loaded, total });
+      yield { bytes: value!, total };
+    }
+    if (total !== undefined && loaded < total) {
+      throw new LoadError("ERR_NETWORK", `${file}: ${loaded} of ${total} bytes came before the connection ended.`);
+    }
+  } finally {
+    await reader?.cancel().catch(() => {});
   }
 }
 
-async function collect(
-  file: string,
-  response: Response,
-  total: number | undefined,
-  onProgress?: (p: Progress) => void,
-): Promise<Uint8Array> {
-  const reader = response.body!.getReader();
-  let bytes = new Uint8Array(total ?? 1 << 16), loaded = 0;
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) break;
-    if (loaded + value.length > bytes.length) {
-      if (total !== undefined || loaded + value.length > MOST_BYTES) {
-        throw new LoadError("ERR_NETWORK", `${file}: more bytes came than the server announced.`);
-      }
-      const larger = new Uint8Array(Math.max(bytes.length * 2, loaded + value.length));
-      larger.set(bytes.subarray(0, loaded));
-      bytes = larger;
+/** Fetches an address whole; errors as {@link fetchPieces}. */
+export async function fetchBytes(address: URL, options: FetchOptions = {}): Promise<Uint8Array<ArrayBuffer>> {
+  let whole = new Uint8Array(0), loaded = 0;
+  for await (const { bytes, total } of fetchPieces(address, options)) {
+    const need = loaded + bytes.length;
+    if (need > whole.length) {
+      const larger = new Uint8Array(total ?? Math.max(1 << 16, whole.length * 2, need));
+      larger.set(whole.subarray(0, loaded));
+      whole = larger;
     }
-    bytes.set(value, loaded);
-    loaded += value.length;
-    onProgress?.({ file, loaded, total });
+    whole.set(bytes, loaded);
+    loaded = need;
   }
-  return bytes.subarray(0, loaded);
+  return whole.subarray(0, loaded);
+}
+
+/** Node wraps the reason of a failed fetch: `fetch failed`, cause `connect ECONNREFUSED 127.0.0.1:9`. */
+function networkReason(cause: unknown): string {
+  const { message, cause: inner } = cause as Error & { cause?: Error };
+  return inner?.message ? `${message}: ${inner.message}` : message;
 }
 
 /** Opens an address: by ranges for a file, whole otherwise. */

@@ -5,7 +5,7 @@
  */
 import { LoadError, reasonOf } from "../core/errors.ts";
 import { bytesInMemory, type ByteSource } from "../core/safetensors.ts";
-import { fetchBytes, type FetchOptions, openFile } from "./files.ts";
+import { fetchBytes, type FetchOptions, fetchPieces, openFile } from "./files.ts";
 import * as runtime from "./runtime.ts";
 
 export interface RepositoryOptions extends FetchOptions {
@@ -40,26 +40,38 @@ async function throughFolder(address: URL, names: string[], options: RepositoryO
   const [fs, path, os] = await Promise.all([runtime.fs(), runtime.path(), runtime.os()]);
   const root = options.cache || environment("MIMI_CACHE") ||
     path.join(environment("XDG_CACHE_HOME") ?? path.join(os.homedir(), ".cache"), "mimi-audio");
-  const target = path.join(root, ...names.map((name) => name.replace(/[^\w.-]/g, "_").replace(/^\.+$/, "_")));
-  if (!await fs.stat(target).then((s) => s.isFile(), () => false)) {
-    const bytes = await fetchBytes(address, options),
-      part = `${target}.${process.pid}.${Math.random().toString(36).slice(2)}.part`;
+  const target = path.join(root, ...names.map(fileName));
+  if (await fs.stat(target).then((s) => s.isFile(), () => false)) return await openFile(target);
+  const keeping = async <T>(action: () => Promise<T>): Promise<T> => {
     try {
-      await fs.mkdir(path.dirname(target), { recursive: true });
-      await fs.writeFile(part, bytes);
-      await fs.rename(part, target); // whole or not there at all
+      return await action();
     } catch (cause) {
-      await fs.rm(part, { force: true });
-      throw new LoadError(
-        "ERR_WRITE",
-        `${target}: the download cannot be kept (${
-          reasonOf(cause)
-        }); choose another folder with MIMI_CACHE or cache, or none with cache: false.`,
-        { cause },
-      );
+      const hint = "choose another folder with MIMI_CACHE or the option cache, or none with cache: false";
+      throw new LoadError("ERR_WRITE", `${target}: the download cannot be kept (${reasonOf(cause)}); ${hint}.`, {
+        cause,
+      });
     }
+  };
+  const part = `${target}.${process.pid}.${Math.random().toString(36).slice(2)}.part`;
+  await keeping(() => fs.mkdir(path.dirname(target), { recursive: true }));
+  try {
+    const handle = await keeping(() => fs.open(part, "wx"));
+    try {
+      for await (const { bytes } of fetchPieces(address, options)) await keeping(() => handle.writeFile(bytes));
+    } finally {
+      await handle.close();
+    }
+    await keeping(() => fs.rename(part, target)); // whole or not there at all
+  } catch (error) {
+    await fs.rm(part, { force: true });
+    throw error;
   }
   return await openFile(target);
+}
+
+/** A name that stays in its folder and is different for every part of an address. */
+function fileName(part: string): string {
+  return encodeURIComponent(part).replace(/\*/g, "%2A").replace(/^\.+$/, (dots) => "%2E".repeat(dots.length));
 }
 
 async function throughCacheApi(address: URL, options: RepositoryOptions): Promise<ByteSource> {
@@ -70,6 +82,6 @@ async function throughCacheApi(address: URL, options: RepositoryOptions): Promis
   if (kept) return bytesInMemory(new Uint8Array(await kept.arrayBuffer()), address.href);
   const bytes = await fetchBytes(address, options);
   // A full disk must not keep anyone from using what has just been downloaded.
-  await store?.put(address.href, new Response(bytes.slice().buffer)).catch(() => undefined);
+  await store?.put(address.href, new Response(bytes)).catch(() => undefined);
   return bytesInMemory(bytes, address.href);
 }
