@@ -93,6 +93,12 @@ export class MimiFeatureExtractor {
     const where = "MimiFeatureExtractor.extract";
     checkOptions(where, options, ["samplingRate", "padding", "truncation", "maxLength"]);
     const { truncation = false, maxLength } = options;
+    if (![undefined, true, false, "longest", "max_length"].includes(options.padding)) {
+      throw new MimiTypeError(
+        "ERR_INVALID_ARGUMENT",
+        `${where}: padding must be true, false, "longest" or "max_length", got ${describe(options.padding)}.`,
+      );
+    }
     if (options.padding && truncation) {
       throw new MimiTypeError("ERR_INVALID_ARGUMENT", `${where}: padding and truncation cannot both be asked for.`);
     }
