@@ -78,7 +78,7 @@ export function checkRate(where: string, rate: number, given: unknown): void {
     "ERR_SAMPLING_RATE",
     `${where}: this model works at ${rate} Hz, the audio is at ${
       describe(given)
-    } Hz. Resample it first, for example with resample() or an OfflineAudioContext.`,
+    } Hz. Resample it first, for example by an OfflineAudioContext at that rate.`,
   );
 }
 
