@@ -23,7 +23,6 @@ export type {
   EncodeOutput,
   ForwardOptions,
   ModelMemory,
-  Tail,
 } from "./src/core/model.ts";
 export type {
   EncodeCallOptions,
@@ -33,7 +32,9 @@ export type {
   MimiEncoderOptions,
   MimiEncoderSync,
   StreamSnapshot,
+  Tail,
 } from "./src/core/handles.ts";
+export type { MimiPool, PoolOptions } from "./src/core/pool.ts";
 export { MimiDecoderStream, MimiEncoderStream } from "./src/core/streams.ts";
 export { AudioCodes, type AudioCodesInput } from "./src/core/codes.ts";
 export type { AudioBufferLike, AudioInput, PaddingMask } from "./src/core/audio.ts";

@@ -2,9 +2,10 @@
 import { cpus } from "node:os";
 import { frames } from "./frames.ts";
 import { memory } from "./memory.ts";
+import { pool } from "./pool.ts";
 import { streaming } from "./streaming.ts";
 
-const BENCHMARKS: Record<string, () => Promise<void>> = { frames, streaming, memory };
+const BENCHMARKS: Record<string, () => Promise<void>> = { frames, streaming, memory, pool };
 
 const asked = process.argv.slice(2), unknown = asked.filter((name) => !Object.hasOwn(BENCHMARKS, name));
 if (unknown.length > 0) {

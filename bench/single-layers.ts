@@ -124,7 +124,8 @@ async function ourLayer(
   // Frames of a decoding network are positions; samples never enter or leave here.
   const lowered = await lower({ direction: "decode", frameSize: 1, layers: [layer] }, source, memory, fresh);
   const input = memory.store(x), state = memory.allocate(lowered.stateSize);
-  const pass: Pass = { state, frames: 0, ports: { audio: [], codes: [], codebooks: 0 }, row: 0, frame: 0 };
+  const streams = [{ at: state, frames: 0 }];
+  const pass: Pass = { streams, ports: { audio: [], codes: [], codebooks: 0 }, row: 0, frame: 0 };
   const run = () => lowered.run(fresh, pass, input);
   return { result: memory.view(run(), out * layer.outChannels).slice(), run };
 }

@@ -36,7 +36,7 @@ async function runLayers(
   );
   const at = memory.store(input),
     state = memory.allocate(lowered.stateSize),
-    out = lowered.run(positions, { state, frames: 0, ports, row: 0, frame: 0 }, at);
+    out = lowered.run(positions, { streams: [{ at: state, frames: 0 }], ports, row: 0, frame: 0 }, at);
   const rows = layers.reduce((n, layer) => positionsAfter(layer, n), positions);
   return memory.view(out, memory.total / 4 - out / 4).slice(0, rows * channelsOf(layers));
 }

@@ -34,7 +34,7 @@ export interface Backend {
  */
 export interface Ports {
   /**
-   * Samples of each row. Encoding accepts a last frame that is not full; the layers then pad it
+   * Samples of each row. A step of one row that encodes accepts a last frame that is not full; the layers then pad it
    * (`padRight` in network.ts), and the row's state must be reset before its next step.
    */
   audio: Float32Array[];

@@ -10,8 +10,14 @@ import type { Program, State, StateData } from "./backend.ts";
 import { type AudioCodes, type AudioCodesInput, checkCodebooks, checkNumQuantizers, toAudioCodes } from "./codes.ts";
 import type { MimiConfig } from "./config.ts";
 import { checkOptions, describe, InvalidStateError, MimiTypeError } from "./errors.ts";
-import type { DecodeOutput, Tail } from "./model.ts";
+import type { DecodeOutput } from "./model.ts";
 import { type Network, networkState, sizeOf } from "./network.ts";
+
+/**
+ * What becomes of a last frame that is not full. `"transformers"` pads inside the layers, as `transformers` does;
+ * `"zeros"` pads the audio, as Kyutai's own code does. Codes of the last frame differ.
+ */
+export type Tail = "transformers" | "zeros";
 
 export interface MimiEncoderOptions {
   /** What becomes of a last frame that is not full; default `"transformers"`. */
@@ -145,7 +151,10 @@ export class EncoderSession extends StreamSession {
   readonly #codebooks: number;
   readonly #tail: Tail;
 
-  constructor(session: Session, codebooks: number, tail: Tail) {
+  constructor(where: string, session: Session, options: MimiEncoderOptions) {
+    checkOptions(where, options, ["tail", "numQuantizers"]);
+    const codebooks = checkNumQuantizers(where, options.numQuantizers, session.config, session.numQuantizers),
+      tail = checkTail(where, options.tail);
     super(session);
     this.#codebooks = codebooks;
     this.#tail = tail;
@@ -376,4 +385,13 @@ export class MimiDecoderSync extends SyncHandle<DecoderSession> {
   finish(): DecodeOutput {
     return this.session.finish() as DecodeOutput;
   }
+}
+
+/** @throws {MimiTypeError} `ERR_INVALID_ARGUMENT`. */
+export function checkTail(where: string, tail: unknown = "transformers"): Tail {
+  if (tail === "transformers" || tail === "zeros") return tail;
+  throw new MimiTypeError(
+    "ERR_INVALID_ARGUMENT",
+    `${where}: tail must be "transformers" or "zeros", got ${describe(tail)}.`,
+  );
 }

@@ -8,17 +8,11 @@ import { type AudioInput, maskLength, type PaddingMask, rowLengths, toRows } fro
 import type { Program, ProgramMemory } from "./backend.ts";
 import { type AudioCodes, type AudioCodesInput, checkCodebooks, checkNumQuantizers, toAudioCodes } from "./codes.ts";
 import type { MimiConfig } from "./config.ts";
-import {
-  checkOptions,
-  describe,
-  InvalidStateError,
-  MimiRangeError,
-  MimiTypeError,
-  NotSupportedError,
-} from "./errors.ts";
+import { checkOptions, InvalidStateError, MimiRangeError, NotSupportedError } from "./errors.ts";
 import { decoderNetwork, encoderNetwork } from "./mimi.ts";
 import type { Network } from "./network.ts";
 import {
+  checkTail,
   DecoderSession,
   EncoderSession,
   MimiDecoder,
@@ -27,14 +21,10 @@ import {
   type MimiEncoderOptions,
   MimiEncoderSync,
   type Session,
+  type Tail,
 } from "./handles.ts";
+import { MimiPool, type PoolOptions } from "./pool.ts";
 import type { Tensor } from "./tensor.ts";
-
-/**
- * What becomes of a last frame that is not full. `"transformers"` pads inside the layers, as `transformers` does;
- * `"zeros"` pads the audio, as Kyutai's own code does. Codes of the last frame differ.
- */
-export type Tail = "transformers" | "zeros";
 
 /** One half of a loaded model. */
 export interface Half {
@@ -219,24 +209,37 @@ export class MimiModel {
 
   /** A stream of audio to codes. Calls run in the order in which they were made, also when not awaited. */
   createEncoder(options: MimiEncoderOptions = {}): MimiEncoder {
-    return new MimiEncoder(this.#encoderSession("createEncoder", options));
+    const where = "createEncoder";
+    return new MimiEncoder(new EncoderSession(where, this.#session(where, "encoder"), options));
   }
 
   /** A stream of codes to audio. */
   createDecoder(): MimiDecoder {
-    return new MimiDecoder(this.#decoderSession("createDecoder"));
+    return new MimiDecoder(new DecoderSession(this.#session("createDecoder", "decoder")));
   }
 
   /** As {@link createEncoder}, without promises. @throws {NotSupportedError} unless the backend is synchronous. */
   createEncoderSync(options: MimiEncoderOptions = {}): MimiEncoderSync {
-    this.#needSync("createEncoderSync");
-    return new MimiEncoderSync(this.#encoderSession("createEncoderSync", options));
+    const where = "createEncoderSync";
+    this.#needSync(where);
+    return new MimiEncoderSync(new EncoderSession(where, this.#session(where, "encoder"), options));
   }
 
   /** As {@link createDecoder}, without promises. @throws {NotSupportedError} unless the backend is synchronous. */
   createDecoderSync(): MimiDecoderSync {
-    this.#needSync("createDecoderSync");
-    return new MimiDecoderSync(this.#decoderSession("createDecoderSync"));
+    const where = "createDecoderSync";
+    this.#needSync(where);
+    return new MimiDecoderSync(new DecoderSession(this.#session(where, "decoder")));
+  }
+
+  /**
+   * Encoders and decoders that share their steps: for servers with many live streams.
+   *
+   * @throws {MimiTypeError | MimiRangeError} unless `maxStreams` is an integer from 1.
+   */
+  createPool(options: PoolOptions): MimiPool {
+    this.#checkOpen("createPool");
+    return new MimiPool(options, (where, part) => this.#session(where, part));
   }
 
   /** Gives the memory back. Streams of this model cannot be used any more. */
@@ -249,16 +252,6 @@ export class MimiModel {
 
   [Symbol.dispose](): void {
     this.close();
-  }
-
-  #encoderSession(where: string, options: MimiEncoderOptions): EncoderSession {
-    checkOptions(where, options, ["tail", "numQuantizers"]);
-    const codebooks = checkNumQuantizers(where, options.numQuantizers, this.config, this.numQuantizers);
-    return new EncoderSession(this.#session(where, "encoder"), codebooks, checkTail(where, options.tail));
-  }
-
-  #decoderSession(where: string): DecoderSession {
-    return new DecoderSession(this.#session(where, "decoder"));
   }
 
   #session(where: string, part: "encoder" | "decoder"): Session {
@@ -307,14 +300,6 @@ export class MimiModel {
       if (!this.#closed) half.program.freeState(state);
     }
   }
-}
-
-function checkTail(where: string, tail: unknown = "transformers"): Tail {
-  if (tail === "transformers" || tail === "zeros") return tail;
-  throw new MimiTypeError(
-    "ERR_INVALID_ARGUMENT",
-    `${where}: tail must be "transformers" or "zeros", got ${describe(tail)}.`,
-  );
 }
 
 /** The samples followed by zeros, `length` in all. */

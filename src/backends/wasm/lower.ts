@@ -34,19 +34,27 @@ import type { Memory } from "./memory.ts";
 
 const F32 = 4;
 
-/** What a step hands to every operation. */
+/** What a pass hands to every operation. */
 export interface Pass {
-  /** Where the stream's memory starts. */
-  state: number;
-  /** Frames that went through before. */
-  frames: number;
+  /** Streams that go together, with as many positions each. */
+  streams: PassStream[];
   ports: Ports;
-  /** Row of the ports, and first frame of this pass in it. */
+  /** Row of the ports that the first stream is, and first frame of this pass in it. */
   row: number;
   frame: number;
 }
 
-/** One lowered layer: `positions` rows at `x` become rows at `y`, added to what is there with `accumulate`. */
+export interface PassStream {
+  /** Where the stream's memory starts. */
+  at: number;
+  /** Frames that went through before. */
+  frames: number;
+}
+
+/**
+ * One lowered layer: `positions` rows at `x` become rows at `y`, added to what is there with `accumulate`. The positions
+ * of a pass's streams lie one stream after the other.
+ */
 interface Op {
   run(x: number, positions: number, y: number, pass: Pass, accumulate: boolean): void;
   /** Works on `x` itself and leaves `y` alone. */
@@ -74,7 +82,7 @@ export interface Lowered {
   weights: number;
 }
 
-/** Lowers `network` for passes of at most `frames` frames. */
+/** Lowers `network` for passes of at most `frames` frames, those of all streams together. */
 export async function lower(network: Network, tensors: TensorSource, memory: Memory, frames: number): Promise<Lowered> {
   const context = new Lowering(memory, tensors, network, frames);
   const { layers } = network, positions = inputPositions(network, frames);
@@ -264,16 +272,18 @@ class Lowering {
   }
 
   /**
-   * The buffer `[past | new | right padding]` in front of a convolution: fills it from the stream's memory and from x,
-   * and afterwards remembers the newest `past` rows.
+   * The buffers `[past | new | right padding]` in front of a convolution, one after the other for the streams of a pass:
+   * fills them from the streams' memory and from x, and afterwards remembers the newest `past` rows.
    */
   #history(layer: ConvLayer | ConvTransposeLayer, past: number, positions: number, activation?: "elu"): {
-    fill(x: number, n: number, pass: Pass): number;
-    keep(n: number, pass: Pass): void;
+    /** Where the first buffer starts, the bytes from one to the next, and the new positions in each. */
+    fill(x: number, positions: number, pass: Pass): { from: number; size: number; n: number };
+    keep(positions: number, pass: Pass): void;
   } {
     const { kernels } = this.#memory, row = layer.inChannels * F32;
     const replicate = layer.kind === "conv" && layer.padMode === "replicate";
-    const buffer = this.#shared("history", (past + positions) * layer.inChannels);
+    const buffer = this.#shared("history", (this.#frames * past + positions) * layer.inChannels);
+    const length = (n: number) => (past + n + padRight(layer, n)) * row;
     const offset = past ? this.#state(past * layer.inChannels) : 0;
     if (past) {
       const size = past * layer.inChannels;
@@ -284,19 +294,23 @@ class Lowering {
       });
     }
     return {
-      fill(x, n, pass) {
-        const fresh = buffer.at + past * row, end = fresh + n * row, right = padRight(layer, n);
-        if (activation) kernels.elu(x, fresh, n * layer.inChannels);
-        else kernels.move(fresh, x, n * row);
-        if (replicate && pass.frames === 0) {
-          for (let i = 0; i < past; i++) kernels.move(buffer.at + i * row, fresh, row);
-        } else kernels.move(buffer.at, pass.state + offset, past * row);
-        if (replicate) { for (let i = 0; i < right; i++) kernels.move(end + i * row, end - row, row); }
-        else kernels.zero(end, right * row);
-        return buffer.at;
+      fill(x, positions, { streams }) {
+        const n = positions / streams.length, size = length(n), right = padRight(layer, n);
+        streams.forEach((stream, i) => {
+          const from = buffer.at + i * size, fresh = from + past * row, end = fresh + n * row;
+          if (activation) kernels.elu(x + i * n * row, fresh, n * layer.inChannels);
+          else kernels.move(fresh, x + i * n * row, n * row);
+          if (replicate && stream.frames === 0) {
+            for (let i = 0; i < past; i++) kernels.move(from + i * row, fresh, row);
+          } else kernels.move(from, stream.at + offset, past * row);
+          if (replicate) { for (let i = 0; i < right; i++) kernels.move(end + i * row, end - row, row); }
+          else kernels.zero(end, right * row);
+        });
+        return { from: buffer.at, size, n };
       },
-      keep(n, pass) {
-        kernels.move(pass.state + offset, buffer.at + n * row, past * row);
+      keep(positions, { streams }) {
+        const n = positions / streams.length, size = length(n);
+        streams.forEach((stream, i) => kernels.move(stream.at + offset, buffer.at + i * size + n * row, past * row));
       },
     };
   }
@@ -320,19 +334,21 @@ class Lowering {
     }
     return {
       canAccumulate: true,
-      run(x, n, y, pass, accumulate) {
-        const from = history.fill(x, n, pass), rows = positionsAfter(layer, n);
+      run(x, positions, y, pass, accumulate) {
+        const { from, size, n } = history.fill(x, positions, pass);
         products.forEach((product, tap) =>
           product.run(
             from + tap * dilation * inChannels * F32,
             stride * inChannels * F32,
             y,
             outChannels * F32,
-            rows,
+            positionsAfter(layer, n),
             accumulate || tap > 0,
+            pass.streams.length,
+            size,
           )
         );
-        history.keep(n, pass);
+        history.keep(positions, pass);
       },
     };
   }
@@ -348,10 +364,13 @@ class Lowering {
       }
       const w = memory.store(rows), bias = await this.#bias(layer);
       return {
-        run(x, n, y, pass) {
-          const from = history.fill(x, n, pass) + past * row;
-          memory.kernels.depthwise_transpose(from, w, bias, y, inChannels, stride, past + 1, n);
-          history.keep(n, pass);
+        run(x, positions, y, pass) {
+          const { from, size, n } = history.fill(x, positions, pass);
+          for (let i = 0; i < pass.streams.length; i++) {
+            const first = from + i * size + past * row, to = y + i * n * stride * row;
+            memory.kernels.depthwise_transpose(first, w, bias, to, inChannels, stride, past + 1, n);
+          }
+          history.keep(positions, pass);
         },
       };
     }
@@ -375,9 +394,10 @@ class Lowering {
     const product = new Matmul(memory, rows, stride * outChannels, inputs, bias);
     return {
       canAccumulate: true,
-      run(x, n, y, pass, accumulate) {
-        product.run(history.fill(x, n, pass), row, y, stride * outChannels * F32, n, accumulate);
-        history.keep(n, pass);
+      run(x, positions, y, pass, accumulate) {
+        const { from, size, n } = history.fill(x, positions, pass);
+        product.run(from, row, y, stride * outChannels * F32, n, accumulate, pass.streams.length, size);
+        history.keep(positions, pass);
       },
     };
   }
@@ -467,35 +487,38 @@ class Lowering {
     this.slots.push(ringSlot(memory, [keysAt, valuesAt], { keyValueHeads, ring, padded, headDim, window, perFrame }));
     return {
       canAccumulate: true,
-      run(x, n, y, pass, accumulate) {
-        const start = pass.frames * perFrame, table = memory.view(tables.at, n * headDim);
-        for (let t = 0; t < n; t++) {
-          for (let j = 0; j < half; j++) {
-            const [cos, sin] = cosSin(ropeAngle(start + t, frequencies[j]));
-            table[t * headDim + j] = cos;
-            table[t * headDim + half + j] = sin;
+      run(x, positions, y, pass, accumulate) {
+        const { streams } = pass, n = positions / streams.length;
+        qkv.run(x, channels * F32, qkvAt.at, inner * F32, positions, false);
+        streams.forEach((stream, i) => {
+          const start = stream.frames * perFrame, table = memory.view(tables.at, n * headDim);
+          for (let t = 0; t < n; t++) {
+            for (let j = 0; j < half; j++) {
+              const [cos, sin] = cosSin(ropeAngle(start + t, frequencies[j]));
+              table[t * headDim + j] = cos;
+              table[t * headDim + half + j] = sin;
+            }
           }
-        }
-        qkv.run(x, channels * F32, qkvAt.at, inner * F32, n, false);
-        kernels.attention(
-          qkvAt.at,
-          n,
-          start,
-          tables.at,
-          pass.state + keysAt,
-          pass.state + valuesAt,
-          ring,
-          window,
-          heads,
-          keyValueHeads,
-          headDim,
-          padded,
-          scores.at,
-          mask.at,
-          zeros.at,
-          attended.at,
-        );
-        output.run(attended.at, heads * padded * F32, y, channels * F32, n, accumulate);
+          kernels.attention(
+            qkvAt.at + i * n * inner * F32,
+            n,
+            start,
+            tables.at,
+            stream.at + keysAt,
+            stream.at + valuesAt,
+            ring,
+            window,
+            heads,
+            keyValueHeads,
+            headDim,
+            padded,
+            scores.at,
+            mask.at,
+            zeros.at,
+            attended.at + i * n * heads * padded * F32,
+          );
+        });
+        output.run(attended.at, heads * padded * F32, y, channels * F32, positions, accumulate);
       },
     };
   }
@@ -537,13 +560,14 @@ class Lowering {
       branches.push((x, n, pass) => {
         if (projection) projection.run(x, channels * F32, residual.at, dim * F32, n, false);
         else kernels.move(residual.at, x, n * dim * F32);
-        const { codebooks, codes } = pass.ports, out = codes[pass.row], frames = out.length / codebooks;
+        const { codebooks } = pass.ports;
         for (let i = 0; i < books.length && base + i < codebooks; i++) {
           // The nearest entry maximises x . c - |c|^2 / 2.
           books[i].run(residual.at, dim * F32, scores.at, size * F32, n, false);
           for (let t = 0; t < n; t++) {
             const code = kernels.argmax(scores.at + t * size * F32, size), entry = books[i].row(code);
-            out[(base + i) * frames + pass.frame + t] = code;
+            const [codes, at] = codeOf(pass, n, base + i, t);
+            codes[at] = code;
             kernels.subtract_strided(residual.at + t * dim * F32, entry.at, entry.stride, dim);
           }
         }
@@ -571,13 +595,13 @@ class Lowering {
       const sums = this.#shared("residual", positions * dim), books: number[] = [];
       for (let i = 0; i < quantizer.codebooks; i++) books.push(memory.store(await this.#codebook(quantizer, i)));
       branches.push((n, y, pass, accumulate) => {
-        const { codebooks, codes } = pass.ports, input = codes[pass.row], frames = input.length / codebooks;
+        const { codebooks } = pass.ports;
         if (base >= codebooks) return;
         kernels.zero(sums.at, n * dim * F32);
         for (let i = 0; i < books.length && base + i < codebooks; i++) {
           for (let t = 0; t < n; t++) {
-            const code = input[(base + i) * frames + pass.frame + t];
-            kernels.add(sums.at + t * dim * F32, books[i] + code * dim * F32, dim);
+            const [codes, at] = codeOf(pass, n, base + i, t);
+            kernels.add(sums.at + t * dim * F32, books[i] + codes[at] * dim * F32, dim);
           }
         }
         if (projection) projection.run(sums.at, dim * F32, y, channels * F32, n, accumulate);
@@ -588,6 +612,14 @@ class Lowering {
     }
     return { run: (_x, n, y, pass) => branches.forEach((branch, i) => branch(n, y, pass, i > 0)) };
   }
+}
+
+/** Where the ports hold the code of `codebook` for position t of the n of a pass: the array, and the place in it. */
+function codeOf({ ports, streams, row, frame }: Pass, n: number, codebook: number, t: number): [Uint16Array, number] {
+  const each = n / streams.length,
+    codes = ports.codes[row + Math.floor(t / each)],
+    frames = codes.length / ports.codebooks;
+  return [codes, codebook * frames + frame + t % each];
 }
 
 /** Keys and values: rings of padded rows in a stream's block, the last `window - 1` rows of headDim values outside. */

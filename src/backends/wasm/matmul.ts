@@ -37,7 +37,19 @@ export class Matmul {
       : { at: this.#weights + output * this.inputs * 4, stride: 4 };
   }
 
-  run(x: number, strideX: number, y: number, strideY: number, rows: number, accumulate: boolean): void {
+  /**
+   * Multiplies `blocks` blocks of `rows` rows: those of x lie `strideBlock` bytes apart, those of y one after the other.
+   */
+  run(
+    x: number,
+    strideX: number,
+    y: number,
+    strideY: number,
+    rows: number,
+    accumulate: boolean,
+    blocks: number = 1,
+    strideBlock: number = 0,
+  ): void {
     const { outputs, inputs } = this, { kernels } = this.#memory;
     if (this.#panels) {
       kernels.gemm(
@@ -53,9 +65,26 @@ export class Matmul {
         inputs,
         rows,
         accumulate,
+        blocks,
+        strideBlock,
       );
     } else {
-      kernels.dot(this.#weights, inputs * 4, this.#bias, x, strideX, y, strideY, outputs, inputs, rows, accumulate);
+      // Small weights, which stay in the caches from one block to the next.
+      for (let b = 0; b < blocks; b++) {
+        kernels.dot(
+          this.#weights,
+          inputs * 4,
+          this.#bias,
+          x + b * strideBlock,
+          strideX,
+          y + b * rows * strideY,
+          strideY,
+          outputs,
+          inputs,
+          rows,
+          accumulate,
+        );
+      }
     }
   }
 }

@@ -21,6 +21,8 @@ export interface Kernels {
     K: number,
     T: number,
     accumulate: boolean,
+    B: number,
+    ldb: number,
   ): void;
   dot(
     w: number,

@@ -14,12 +14,12 @@ import type {
   TensorSource,
 } from "../../core/backend.ts";
 import { inputPositions, type Network } from "../../core/network.ts";
-import { lower, type Lowered } from "./lower.ts";
+import { lower, type Lowered, type Pass, type PassStream } from "./lower.ts";
 import { kernelsAvailable, Memory } from "./memory.ts";
 
 /**
- * Frames that one pass covers at most. More make whole files faster, since weights are read once for all of them, and
- * cost memory for activations; nothing depends on it but time.
+ * Frames that one pass covers at most, those of all its streams together. More make whole files and many streams faster,
+ * since weights are read once for all of them, and cost memory for activations; nothing depends on it but time.
  */
 const FRAMES_PER_PASS = 8;
 
@@ -36,10 +36,8 @@ export function wasm(): Backend {
   };
 }
 
-interface WasmState extends State {
+interface WasmState extends State, PassStream {
   frames: number;
-  /** Where its block starts. */
-  readonly at: number;
 }
 
 class WasmProgram implements Program {
@@ -80,23 +78,36 @@ class WasmProgram implements Program {
   }
 
   step(rows: State[], ports: Ports, frames: number): void {
-    const memory = this.#memory!, lowered = this.#lowered!, network = this.#network;
-    rows.forEach((row, index) => {
-      const state = row as WasmState, audio = ports.audio[index];
-      for (let frame = 0; frame < frames; frame += FRAMES_PER_PASS) {
-        const count = Math.min(FRAMES_PER_PASS, frames - frame), from = inputPositions(network, frame);
-        const pass = { state: state.at, frames: state.frames, ports, row: index, frame };
-        if (network.direction === "encode") {
-          const samples = audio.subarray(from, from + inputPositions(network, count));
-          memory.view(lowered.input, samples.length).set(samples);
-          lowered.run(samples.length, pass);
-        } else {
-          const samples = count * network.frameSize;
-          audio.set(memory.view(lowered.run(count, pass), samples), frame * network.frameSize);
-        }
-        state.frames += count;
+    const lowered = this.#lowered!, streams = rows as WasmState[];
+    for (let row = 0; row < rows.length; row += FRAMES_PER_PASS) {
+      const together = streams.slice(row, row + FRAMES_PER_PASS);
+      const most = Math.floor(FRAMES_PER_PASS / together.length);
+      for (let frame = 0; frame < frames; frame += most) {
+        const count = Math.min(most, frames - frame);
+        this.#pass(lowered, { streams: together, ports, row, frame }, count);
+        for (const stream of together) stream.frames += count;
       }
-    });
+    }
+  }
+
+  /** Takes `frames` frames of some streams through the network. */
+  #pass(lowered: Lowered, pass: Pass, frames: number): void {
+    const memory = this.#memory!, network = this.#network, { streams, ports, row, frame } = pass;
+    const from = inputPositions(network, frame), to = inputPositions(network, frame + frames);
+    if (network.direction === "encode") {
+      let positions = 0;
+      for (let i = 0; i < streams.length; i++) {
+        const samples = ports.audio[row + i].subarray(from, to);
+        memory.view(lowered.input + positions * 4, samples.length).set(samples);
+        positions += samples.length;
+      }
+      lowered.run(positions, pass);
+    } else {
+      const output = lowered.run(frames * streams.length, pass), samples = frames * network.frameSize;
+      for (let i = 0; i < streams.length; i++) {
+        ports.audio[row + i].set(memory.view(output + i * samples * 4, samples), frame * network.frameSize);
+      }
+    }
   }
 
   save(state: State): StateData {

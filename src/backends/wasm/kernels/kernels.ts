@@ -58,13 +58,20 @@ const NEGATIVE_INFINITY: f32 = -Infinity;
 /**
  * y[t][m] = bias[m] + sum_k W[m][k] x[t][k] (+ y[t][m] with `accumulate`), M a multiple of 16. Sixteen outputs lie side
  * by side in W: element (k, m) at w + (m / 16) * panel + k * ldw + (m % 16) * 4.
+ *
+ * There are B blocks of T rows, those of x ldb bytes apart, those of y one after the other: the streams of a step, which
+ * share each panel of weights while it is in the caches.
  */
-export function gemm(w: usize, ldw: usize, panel: usize, bias: usize, x: usize, ldx: usize, y: usize, ldy: usize, M: usize, K: usize, T: usize, accumulate: bool): void {
-  const pairs = T & ~1;
+export function gemm(w: usize, ldw: usize, panel: usize, bias: usize, x: usize, ldx: usize, y: usize, ldy: usize, M: usize, K: usize, T: usize, accumulate: bool, B: usize, ldb: usize): void {
+  const pairs = T & ~1, next = T * ldy;
   for (let m: usize = 0; m < M; m += 16) {
-    const ym = y + (m << 2), bm = bias + (m << 2);
-    for (let t: usize = 0; t < pairs; t += 2) tile16x2(w, ldw, K, bm, x + t * ldx, ldx, ym + t * ldy, ldy, accumulate);
-    if (T & 1) tile16x1(w, ldw, K, bm, x + pairs * ldx, ym + pairs * ldy, accumulate);
+    const bm = bias + (m << 2);
+    let xb = x, yb = y + (m << 2);
+    for (let b: usize = 0; b < B; b++) {
+      for (let t: usize = 0; t < pairs; t += 2) tile16x2(w, ldw, K, bm, xb + t * ldx, ldx, yb + t * ldy, ldy, accumulate);
+      if (T & 1) tile16x1(w, ldw, K, bm, xb + pairs * ldx, yb + pairs * ldy, accumulate);
+      xb += ldb; yb += next;
+    }
     w += panel;
   }
 }
@@ -287,7 +294,7 @@ export function attention(
       const ringOf = h / group * ring;
       dot(keys + ringOf, head, zeros, first + h * head, rowQ, scores, line, used, P, B, false);
       for (let t: usize = 0; t < B; t++) softmax(scores + t * line, used, start + done + t, R, window, mask);
-      gemm(values + ringOf, head, 64, zeros, scores, line, out + done * rowOut + h * head, rowOut, P, used, B, false);
+      gemm(values + ringOf, head, 64, zeros, scores, line, out + done * rowOut + h * head, rowOut, P, used, B, false, 1, 0);
     }
   }
 }
