@@ -15,7 +15,7 @@ import {
   type MimiEncoderOptions,
   type Session,
 } from "./handles.ts";
-import { type Network } from "./network.ts";
+import type { Network } from "./network.ts";
 import { nextTurn } from "./turn.ts";
 
 export interface PoolOptions {
