@@ -40,7 +40,10 @@ export { AudioCodes, type AudioCodesInput } from "./src/core/codes.ts";
 export type { AudioBufferLike, AudioInput, PaddingMask } from "./src/core/audio.ts";
 export type { FeatureExtractorFields, FeatureOptions, Features } from "./src/core/features.ts";
 export type { Tensor } from "./src/core/tensor.ts";
+export type { WorkerOptions } from "./src/engine/spawn.ts";
+export type { PartsOptions } from "./src/parts.ts";
 export {
+  EngineError,
   FormatError,
   InvalidStateError,
   isMimiError,

@@ -1,4 +1,4 @@
-/** Imports point one way: cli and file -> load -> hub, backends -> core. */
+/** Imports point one way: cli and file -> load -> engine -> parts -> hub, backends -> core. */
 import assert from "node:assert/strict";
 import { readdir, readFile } from "node:fs/promises";
 import { join, relative } from "node:path";
@@ -13,10 +13,13 @@ const ALLOWED: Record<string, string[]> = {
   "src/backends": ["src/core"],
   "src/hub": ["src/core"],
   "models": ["src/hub"],
-  "src/load.ts": ["src/core", "src/backends", "src/hub", "models"],
+  "src/parts.ts": ["src/core", "src/backends", "src/hub", "models"],
+  "src/engine": ["src/core", "src/hub", "src/parts.ts"],
+  "src/load.ts": ["src/core", "src/hub", "src/parts.ts", "src/engine"],
+  "src/worker.ts": ["src/engine", "src/hub"],
   "src/file": ["src/core"],
   "src/cli": ["src/core", "src/file", "src/load.ts", "src/hub", "models", "mod.ts"],
-  "mod.ts": ["src/core", "src/backends", "src/hub", "src/load.ts"],
+  "mod.ts": ["src/core", "src/backends", "src/hub", "src/load.ts", "src/parts.ts", "src/engine"],
 };
 
 const partOf = (path: string) => Object.keys(ALLOWED).find((part) => path === part || path.startsWith(`${part}/`));

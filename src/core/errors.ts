@@ -27,7 +27,9 @@ export type MimiErrorCode =
   | "ERR_CONTAINER"
   | "ERR_NOT_FOUND"
   | "ERR_NETWORK"
-  | "ERR_WRITE";
+  | "ERR_WRITE"
+  | "ERR_WORKER"
+  | "ERR_WORKLET";
 
 /** An error of this library, whatever its class: `isMimiError(e) && e.code === "ERR_CHECKPOINT"`. */
 export interface MimiError extends Error {
@@ -90,9 +92,19 @@ export class LoadError extends Error implements MimiError {
   }
 }
 
+/** A worker or an audio worklet did not start, or ended. `cause` holds the runtime's own error where there is one. */
+export class EngineError extends Error implements MimiError {
+  override readonly name: string = "EngineError";
+  readonly code: MimiErrorCode;
+  constructor(code: MimiErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
 /** Whether a caught value is an error of this library. */
 export function isMimiError(value: unknown): value is MimiError {
-  return [MimiTypeError, MimiRangeError, InvalidStateError, NotSupportedError, FormatError, LoadError]
+  return [MimiTypeError, MimiRangeError, InvalidStateError, NotSupportedError, FormatError, LoadError, EngineError]
     .some((kind) => value instanceof kind);
 }
 

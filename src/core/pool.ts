@@ -81,7 +81,8 @@ export class MimiPool {
     const session = this.#session(where, part);
     let program = this.#programs.get(session.program);
     if (!program) {
-      this.#programs.set(session.program, program = new SharedProgram(session));
+      const checkOpen = () => session.checkOpen(`${part}.${session.network.direction}`);
+      this.#programs.set(session.program, program = new SharedProgram(session.program, session.network, checkOpen));
     }
     if (program.streams >= this.maxStreams) {
       throw new InvalidStateError(
@@ -110,24 +111,23 @@ interface Request {
 const MOST_FRAMES = 8;
 
 /** A program whose steps wait for each other: those of many streams become one. */
-class SharedProgram implements Program {
+export class SharedProgram implements Program {
+  readonly network: Network;
   /** Streams that are open. */
-  streams = 0;
+  streams: number = 0;
   readonly #program: Program;
-  readonly #network: Network;
-  readonly #checkOpen: Session["checkOpen"];
-  readonly #part: Part;
+  readonly #checkOpen: () => void;
   #waiting: Request[] = [];
   #stepping: Request[] = [];
   /** Streams that were closed while a step of theirs ran. */
   #leaving: State[] = [];
   #running = false;
 
-  constructor({ program, network, checkOpen, part }: Session) {
+  /** @param checkOpen throws where the model is closed. */
+  constructor(program: Program, network: Network, checkOpen: () => void = () => {}) {
     this.#program = program;
-    this.#network = network;
+    this.network = network;
     this.#checkOpen = checkOpen;
-    this.#part = part;
   }
 
   get memory(): ProgramMemory {
@@ -164,11 +164,23 @@ class SharedProgram implements Program {
     this.#program.close();
   }
 
-  step([state]: State[], { audio: [audio], codes: [codes], codebooks }: Ports, frames: number): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#waiting.push({ state, audio, codes, codebooks, frames, done: 0, resolve, reject });
-      if (!this.#running) void this.#run();
-    });
+  async step(rows: State[], { audio, codes, codebooks }: Ports, frames: number): Promise<void> {
+    const request = (state: State, row: number) =>
+      new Promise<void>((resolve, reject) => {
+        this.#waiting.push({
+          state,
+          audio: audio[row],
+          codes: codes[row],
+          codebooks,
+          frames,
+          done: 0,
+          resolve,
+          reject,
+        });
+      });
+    const all = Promise.all(rows.map(request));
+    if (!this.#running) void this.#run();
+    await all;
   }
 
   async #run(): Promise<void> {
@@ -178,7 +190,7 @@ class SharedProgram implements Program {
       if (this.#waiting.length === 0) break;
       const together = this.#together();
       try {
-        this.#checkOpen(`${this.#part}.${this.#network.direction}`);
+        this.#checkOpen();
         this.#stepping = together;
         await this.#step(together);
       } catch (error) {
@@ -196,19 +208,19 @@ class SharedProgram implements Program {
     const [first] = this.#waiting;
     if (this.#wholeFrames(first) === 0) return [first];
     // Codes of fewer codebooks are the first ones of those of more, so encoders need not agree; decoders do.
-    const any = this.#network.direction === "encode";
+    const any = this.network.direction === "encode";
     return this.#waiting.filter((r) => this.#wholeFrames(r) > 0 && (any || r.codebooks === first.codebooks));
   }
 
   /** Frames that are still to come; a last one that is not full does not count. */
   #wholeFrames({ audio, frames, done }: Request): number {
-    const { direction, frameSize } = this.#network;
+    const { direction, frameSize } = this.network;
     return (direction === "encode" ? Math.floor(audio.length / frameSize) : frames) - done;
   }
 
   /** As many frames of each as all of them have. */
   async #step(together: Request[]): Promise<void> {
-    const { direction, frameSize } = this.#network;
+    const { direction, frameSize } = this.network;
     const count = Math.min(MOST_FRAMES, ...together.map((r) => this.#wholeFrames(r))) || 1;
     const codebooks = Math.max(...together.map((r) => r.codebooks));
     const ports: Ports = {
@@ -234,6 +246,9 @@ class SharedProgram implements Program {
   }
 
   #closed(): InvalidStateError {
-    return new InvalidStateError("ERR_INVALID_STATE", `${this.#part}: closed before its frames were through.`);
+    return new InvalidStateError(
+      "ERR_INVALID_STATE",
+      `${this.network.direction}: the stream was closed before its frames were through.`,
+    );
   }
 }

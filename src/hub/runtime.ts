@@ -27,3 +27,7 @@ export function os(): Promise<typeof import("node:os")> {
 export function url(): Promise<typeof import("node:url")> {
   return load("url") as Promise<typeof import("node:url")>;
 }
+
+export function workerThreads(): Promise<typeof import("node:worker_threads")> {
+  return load("worker_threads") as Promise<typeof import("node:worker_threads")>;
+}

@@ -1,0 +1,175 @@
+/**
+ * Starts a worker: a Web Worker in browsers, a thread of node:worker_threads in Node, Deno and Bun.
+ *
+ * @module
+ */
+import { checkOptions, describe, EngineError, LoadError, MimiTypeError, reasonOf } from "../core/errors.ts";
+import * as runtime from "../hub/runtime.ts";
+import type { FromWorker, ToWorker } from "./protocol.ts";
+
+export interface WorkerOptions {
+  /** Where `worker.js` is, if it is not where the package has it. */
+  url?: string | URL;
+  /**
+   * Starts the worker from a Blob with the file's bytes. Needed where the file comes from another origin, which is found
+   * out; the page's content security policy must allow `worker-src blob:`.
+   */
+  blob?: boolean;
+}
+
+/** A worker that has started. */
+export interface EngineWorker {
+  post(message: ToWorker, transfer?: Transferable[]): void;
+  /** Called for each message. */
+  onMessage: (message: FromWorker) => void;
+  /** Called once, when the worker ended without having been told to. */
+  onFailure: (error: EngineError) => void;
+  /** Whether something is asked of it: a thread that waits for nothing does not keep a program from ending. */
+  busy(busy: boolean): void;
+  terminate(): void;
+}
+
+/** @throws {MimiTypeError} for an option that is not usable. */
+export function checkWorkerOption(where: string, option: unknown): WorkerOptions | undefined {
+  if (option === undefined || option === false) return undefined;
+  if (option === true) return {};
+  if (typeof option !== "object" || option === null) {
+    throw new MimiTypeError(
+      "ERR_INVALID_ARGUMENT",
+      `${where}: worker must be true, false or { url, blob }, got ${describe(option)}.`,
+    );
+  }
+  checkOptions(`${where}: worker`, option, ["url", "blob"]);
+  return option;
+}
+
+/**
+ * Starts a worker and waits until it listens.
+ *
+ * @throws {EngineError} `ERR_WORKER` where it does not start.
+ */
+export function spawn(options: WorkerOptions): Promise<EngineWorker> {
+  const url = new URL(
+    options.url ?? ownFile(),
+    runtime.hasFiles() ? import.meta.url : globalThis.location?.href,
+  );
+  return runtime.hasFiles() ? spawnThread(url) : spawnWebWorker(url, options.blob);
+}
+
+/** The worker's program; bundlers take it along as it is. */
+function ownFile(): URL {
+  if (!import.meta.url.endsWith(".ts")) return new URL("../worker.js", import.meta.url);
+  // Sources run unbuilt. The name is no literal, so that bundlers do not look for it.
+  const { deno, bun } = process.versions, { typescript } = process.features as { typescript?: unknown };
+  const name = deno || bun || typescript ? "worker.ts" : "worker-tsx.mjs";
+  return new URL(`../${name}`, import.meta.url);
+}
+
+async function spawnThread(url: URL): Promise<EngineWorker> {
+  const { Worker } = await runtime.workerThreads();
+  return await started(url, (events) => {
+    // Flags of the program, such as --input-type, are not meant for a thread.
+    const thread = new Worker(url, { execArgv: [] });
+    thread.on("message", events.message);
+    thread.on("error", (error) => events.failure(reasonOf(error)));
+    thread.on("exit", (code) => events.failure(`it exited with code ${code}`));
+    return {
+      post: (message, transfer) =>
+        thread.postMessage(message, transfer as import("node:worker_threads").Transferable[]),
+      busy: (busy) => void (busy ? thread.ref() : thread.unref()),
+      terminate: () => void thread.terminate(),
+    };
+  });
+}
+
+async function spawnWebWorker(
+  url: URL,
+  blob: boolean = url.origin !== globalThis.location?.origin,
+): Promise<EngineWorker> {
+  const address = blob ? await blobURL(url) : url.href;
+  try {
+    return await started(url, (events) => {
+      const worker = new Worker(address, { type: "module", name: "mimi-audio" });
+      worker.onmessage = ({ data }) => {
+        // A lock that the worker holds is free when it is gone, however it went.
+        if (data.lock) void navigator.locks.request(data.lock, () => events.failure("it was ended"));
+        events.message(data);
+      };
+      worker.onmessageerror = () => events.failure("a message could not be read");
+      // Without a message: the file is not there, or the page's content security policy forbids it.
+      worker.onerror = (event) => {
+        event.preventDefault();
+        events.failure(event.message || "its file cannot be loaded");
+      };
+      return {
+        post: (message, transfer = []) => worker.postMessage(message, transfer),
+        busy: () => {},
+        terminate: () => worker.terminate(),
+      };
+    });
+  } finally {
+    if (blob) URL.revokeObjectURL(address);
+  }
+}
+
+async function blobURL(url: URL): Promise<string> {
+  const response = await fetch(url).catch((cause) => {
+    throw new LoadError("ERR_NETWORK", `${url.href}: the connection failed (${reasonOf(cause)}).`, { cause });
+  });
+  if (!response.ok) {
+    throw new LoadError("ERR_NOT_FOUND", `${url.href}: the server answered ${response.status} ${response.statusText}.`);
+  }
+  return URL.createObjectURL(new Blob([await response.blob()], { type: "text/javascript" }));
+}
+
+interface Events {
+  message(message: FromWorker): void;
+  failure(reason: string): void;
+}
+
+/** Waits for a worker's first message; from then on its owner hears of it. */
+function started(
+  url: URL,
+  start: (events: Events) => Pick<EngineWorker, "post" | "busy" | "terminate">,
+): Promise<EngineWorker> {
+  return new Promise((resolve, reject) => {
+    let over = false, listening = false;
+    const failed = (reason: string, cause?: unknown) => {
+      if (over) return;
+      over = true;
+      const what = listening ? "the worker ended" : "the worker did not start";
+      const error = new EngineError("ERR_WORKER", `${what}: ${url.href}: ${reason}.`, { cause });
+      if (listening) worker.onFailure(error);
+      else reject(error);
+      running?.terminate();
+    };
+    let running: Pick<EngineWorker, "post" | "busy" | "terminate"> | undefined;
+    const worker: EngineWorker = {
+      post: (message, transfer) => running!.post(message, transfer),
+      busy: (busy) => running!.busy(busy),
+      terminate() {
+        over = true;
+        running!.terminate();
+      },
+      onMessage: () => {},
+      onFailure: () => {},
+    };
+    const events: Events = {
+      message(message) {
+        if (over) return;
+        if (listening) worker.onMessage(message);
+        else {
+          listening = true;
+          worker.busy(false);
+          resolve(worker);
+        }
+      },
+      failure: (reason) => failed(reason),
+    };
+    try {
+      running = start(events);
+    } catch (cause) {
+      failed(reasonOf(cause), cause);
+    }
+  });
+}

@@ -1,0 +1,36 @@
+/**
+ * The program of a worker, for Web Workers and for node:worker_threads.
+ *
+ * @module
+ */
+import { Host } from "./engine/host.ts";
+import type { FromWorker, ToWorker } from "./engine/protocol.ts";
+import * as runtime from "./hub/runtime.ts";
+
+if (runtime.hasFiles()) {
+  const { parentPort } = await runtime.workerThreads();
+  const host = new Host((message, transfer) =>
+    parentPort!.postMessage(message, transfer as import("node:worker_threads").Transferable[])
+  );
+  parentPort!.on("message", (message: ToWorker) => void host.receive(message));
+  parentPort!.postMessage({} satisfies FromWorker);
+} else {
+  const host = new Host((message, transfer = []) => globalThis.postMessage(message, { transfer }));
+  globalThis.onmessage = ({ data }: MessageEvent<ToWorker>) => void host.receive(data);
+  globalThis.postMessage({ lock: await holdLock() } satisfies FromWorker);
+}
+
+/**
+ * A Web Lock that is held as long as this worker lives: whoever asks for it after that learns that the worker is gone,
+ * which no event tells. There are locks in secure contexts only.
+ */
+function holdLock(): Promise<string | undefined> {
+  if (!globalThis.navigator?.locks) return Promise.resolve(undefined);
+  const name = `mimi-audio worker ${Math.random().toString(36).slice(2)}`;
+  return new Promise((resolve) => {
+    void navigator.locks.request(name, () => {
+      resolve(name);
+      return new Promise(() => {});
+    });
+  });
+}
