@@ -1,0 +1,47 @@
+/**
+ * Bundles of one file each, by esbuild. Browsers load a worker and a worklet by their address alone, so these two must be
+ * whole; the build puts them in place of what tsc makes of them, and tests serve them without a build.
+ */
+import { build, type Format } from "esbuild";
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+
+export const ROOT: string = fileURLToPath(new URL("../", import.meta.url));
+
+/** Sources whose output stands alone. A worklet is a classic script: some implementations of Web Audio wrap its text. */
+const STANDALONE: Record<string, Format> = {
+  "src/engine/worker.ts": "esm",
+  "src/nodes/worklet.ts": "iife",
+};
+
+/** Those of them that this tree has. */
+export function standaloneSources(): string[] {
+  return Object.keys(STANDALONE).filter((source) => existsSync(ROOT + source));
+}
+
+/** The text of a standalone file. @throws what esbuild finds wrong, such as `import.meta` in a worklet. */
+export async function bundleStandalone(source: string): Promise<string> {
+  return await bundle({ file: source }, STANDALONE[source]);
+}
+
+/** One self-contained script of a file, or of some text that stands beside the files of `folder`. */
+export async function bundle(
+  entry: { file: string } | { text: string; folder: string },
+  format: Format = "esm",
+): Promise<string> {
+  const { outputFiles: [output] } = await build({
+    ...("file" in entry
+      ? { entryPoints: [entry.file] }
+      : { stdin: { contents: entry.text, resolveDir: ROOT + entry.folder, loader: "ts" } }),
+    absWorkingDir: ROOT,
+    bundle: true,
+    write: false,
+    format,
+    platform: "browser",
+    target: "es2022",
+    external: ["node:*"],
+    logLevel: "error",
+    logOverride: { "empty-import-meta": "error" },
+  });
+  return output.text;
+}
