@@ -1,0 +1,130 @@
+/**
+ * Tests in a real Chromium.
+ *
+ * ```ts
+ * const test = inBrowser();
+ * test("...", async ({ open, serve }) => {
+ *   const { url } = await serve({ "/page.js": await bundlePage("core") }, { isolated: true });
+ *   const page = await open<typeof import("./pages/core.ts")>(url);
+ *   assert.equal(await page.call("encode", 4000), "...");
+ * });
+ * ```
+ */
+import assert from "node:assert/strict";
+import process from "node:process";
+import { after, test } from "node:test";
+import type { Browser, Page } from "playwright-core";
+import { findChromium, noBrowser } from "./chromium.ts";
+import { type Policy, serve, type Site, type TestServer } from "./serve.ts";
+
+export interface BrowserOptions {
+  /** Path of a WAV file that the microphone plays once. */
+  microphone?: string;
+  /** More arguments for Chromium. */
+  args?: string[];
+}
+
+// deno-lint-ignore no-explicit-any
+type Functions = Record<string, (...args: any[]) => unknown>;
+
+export interface TestPage<Module> {
+  /**
+   * Calls a function that the page's module exports. Arguments and result are cloned; an error keeps its name, code and
+   * message.
+   */
+  call<Name extends keyof Module & string>(
+    name: Name,
+    ...args: Module[Name] extends (...args: infer Args) => unknown ? Args : never
+  ): Promise<Module[Name] extends (...args: never) => infer Result ? Awaited<Result> : never>;
+  /** Console lines so far. */
+  readonly log: string[];
+  /** Playwright's page. */
+  readonly page: Page;
+}
+
+/** What a test has. All of it is closed when the test ends. */
+export interface TestBrowser {
+  /**
+   * Opens an address in a profile of the test's own. An error on its console, one that nobody caught or a crash fails the
+   * test, unless it matches one of `expected`.
+   */
+  open<Module = Functions>(address: string, options?: { expected?: RegExp[] }): Promise<TestPage<Module>>;
+  serve(site: Site, policy?: Policy): Promise<TestServer>;
+}
+
+/** A `test` whose bodies run in one Chromium; it starts with the first of them and is skipped by name where there is none. */
+export function inBrowser(
+  options: BrowserOptions = {},
+): (name: string, body: (browser: TestBrowser) => Promise<void>) => void {
+  let browser: Promise<Browser> | undefined;
+  after(async () => await (await browser)?.close());
+  return (name, body) => {
+    const title = `${name}${noBrowser ? ` (skipped: ${noBrowser})` : ""}`;
+    test(title, { skip: noBrowser }, async () => await run(await (browser ??= launch(options)), body));
+  };
+}
+
+async function launch({ microphone, args = [] }: BrowserOptions): Promise<Browser> {
+  const { executablePath, env } = await findChromium(), { chromium } = await import("playwright-core");
+  return await chromium.launch({
+    executablePath,
+    env: { ...process.env as Record<string, string>, ...env },
+    ignoreDefaultArgs: ["--mute-audio"],
+    args: [
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-quic",
+      "--autoplay-policy=no-user-gesture-required",
+      "--use-fake-ui-for-media-stream",
+      "--use-fake-device-for-media-stream",
+      ...(microphone ? [`--use-file-for-fake-audio-capture=${microphone}%noloop`] : []),
+      ...args,
+    ],
+  });
+}
+
+async function run(browser: Browser, body: (browser: TestBrowser) => Promise<void>): Promise<void> {
+  const context = await browser.newContext({ permissions: ["microphone"] });
+  const servers: TestServer[] = [], errors: string[] = [];
+  try {
+    await body({
+      async serve(site, policy) {
+        servers.push(await serve(site, policy));
+        return servers[servers.length - 1];
+      },
+      async open(address, { expected = [] } = {}) {
+        const page = await context.newPage(), log: string[] = [];
+        const failed = (error: string) => expected.some((known) => known.test(error)) || errors.push(error);
+        page.on("console", (message) => {
+          log.push(message.text());
+          if (message.type() === "error") failed(message.text());
+        });
+        page.on("pageerror", (error) => failed(error.stack ?? error.message));
+        page.on("crash", () => failed("the page crashed"));
+        await page.goto(address);
+        return { page, log, call: (name, ...args) => call(page, name, args) };
+      },
+    });
+    assert.deepEqual(errors, [], "errors in the page");
+  } catch (error) {
+    if (errors.length) console.error("errors in the page:", errors);
+    throw error;
+  } finally {
+    await context.close();
+    for (const server of servers) await server.close();
+  }
+}
+
+// deno-lint-ignore no-explicit-any
+async function call(page: Page, name: string, args: unknown[]): Promise<any> {
+  const outcome = await page.evaluate(async ([name, args]) => {
+    try {
+      return { value: await (globalThis as unknown as { page: Functions }).page[name](...args) };
+    } catch (error) {
+      const { name, message, code } = error as Error & { code?: string };
+      return { error: { name, message, code } };
+    }
+  }, [name, args] as const);
+  if (outcome.error) throw Object.assign(new Error(outcome.error.message), outcome.error);
+  return outcome.value;
+}

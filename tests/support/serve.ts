@@ -1,0 +1,89 @@
+/** A loopback server for test pages, with the headers that matter to workers, shared memory and WebAssembly. */
+import { readFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { extname } from "node:path";
+
+/**
+ * What is served, by path: a text, bytes, or the address of a file; a path that ends with a slash stands for a folder. `/`
+ * is `/index.html`, without one an empty page that loads `/page.js` where there is one. All else is 404.
+ */
+export type Site = Record<string, string | Uint8Array | URL>;
+
+export interface Policy {
+  /** Whether pages are cross-origin isolated, and so have SharedArrayBuffer; default false. */
+  isolated?: boolean;
+  /** A strict content security policy: with WebAssembly, without, or with blobs as well; default none. */
+  csp?: "wasm" | "no-wasm" | "wasm-blob";
+}
+
+/** Strict policies: nothing inline, nothing from elsewhere. */
+const POLICIES = {
+  wasm: strict("'self' 'wasm-unsafe-eval'", "'self'"),
+  "no-wasm": strict("'self'", "'self'"),
+  "wasm-blob": strict("'self' blob: 'wasm-unsafe-eval'", "'self' blob:"),
+};
+
+function strict(script: string, worker: string): string {
+  return `default-src 'none'; script-src ${script}; worker-src ${worker}; connect-src 'self'`;
+}
+
+const TYPES: Record<string, string> = {
+  ".html": "text/html",
+  ".js": "text/javascript",
+  ".mjs": "text/javascript",
+  ".json": "application/json",
+  ".wasm": "application/wasm",
+  ".wav": "audio/wav",
+  ".safetensors": "application/octet-stream",
+};
+
+export interface TestServer {
+  /** Its origin, `http://127.0.0.1:port`. */
+  url: string;
+  /** Paths asked for so far. */
+  requests: string[];
+  close(): Promise<void>;
+}
+
+export async function serve(site: Site, { isolated = false, csp }: Policy = {}): Promise<TestServer> {
+  const headers: Record<string, string> = { "cache-control": "no-store" }, requests: string[] = [];
+  if (csp) headers["content-security-policy"] = POLICIES[csp];
+  if (isolated) {
+    headers["cross-origin-opener-policy"] = "same-origin";
+    headers["cross-origin-embedder-policy"] = "require-corp";
+    headers["cross-origin-resource-policy"] = "same-origin";
+  }
+  const server = createServer(async (request, response) => {
+    const { pathname } = new URL(request.url!, "http://localhost"), path = pathname === "/" ? "/index.html" : pathname;
+    requests.push(pathname);
+    const content = await find(site, path);
+    if (content === undefined) response.writeHead(404, headers).end();
+    else response.writeHead(200, { ...headers, "content-type": TYPES[extname(path)] ?? "text/plain" }).end(content);
+  });
+  await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    requests,
+    close: () =>
+      new Promise((closed) => {
+        server.close(() => closed());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+async function find(site: Site, path: string): Promise<string | Uint8Array | undefined> {
+  const [name] = Object.keys(site).filter((name) => name === path || name.endsWith("/") && path.startsWith(name))
+    .sort((a, b) => b.length - a.length);
+  const content = site[name];
+  const found = content instanceof URL
+    ? await readFile(new URL(path.slice(name.length), content)).catch(() => undefined)
+    : content;
+  return found ?? (path === "/index.html" ? page("/page.js" in site) : undefined);
+}
+
+function page(hasScript: boolean): string {
+  const script = hasScript ? '<script type="module" src="/page.js"></script>' : "";
+  return `<!doctype html><meta charset="utf-8"><title>test</title>${script}`;
+}
