@@ -10,7 +10,7 @@ export const ROOT: string = fileURLToPath(new URL("../", import.meta.url));
 
 /** Sources whose output stands alone. A worklet is a classic script: some implementations of Web Audio wrap its text. */
 const STANDALONE: Record<string, Format> = {
-  "src/engine/worker.ts": "esm",
+  "src/worker.ts": "esm",
   "src/nodes/worklet.ts": "iife",
 };
 

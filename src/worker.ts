@@ -3,19 +3,21 @@
  *
  * @module
  */
-import { Host } from "./engine/host.ts";
+import { Host, type OpenNode } from "./engine/host.ts";
 import type { FromWorker, ToWorker } from "./engine/protocol.ts";
 import * as runtime from "./hub/runtime.ts";
+import { openNode } from "./nodes/tasks.ts";
 
 if (runtime.hasFiles()) {
   const { parentPort } = await runtime.workerThreads();
-  const host = new Host((message, transfer) =>
-    parentPort!.postMessage(message, transfer as import("node:worker_threads").Transferable[])
+  const host = new Host(
+    (message, transfer) => parentPort!.postMessage(message, transfer as import("node:worker_threads").Transferable[]),
+    openNode as OpenNode,
   );
   parentPort!.on("message", (message: ToWorker) => void host.receive(message));
   parentPort!.postMessage({} satisfies FromWorker);
 } else {
-  const host = new Host((message, transfer = []) => globalThis.postMessage(message, { transfer }));
+  const host = new Host((message, transfer = []) => globalThis.postMessage(message, { transfer }), openNode as OpenNode);
   globalThis.onmessage = ({ data }: MessageEvent<ToWorker>) => void host.receive(data);
   globalThis.postMessage({ lock: await holdLock() } satisfies FromWorker);
 }

@@ -19,16 +19,33 @@ interface Waiting {
 
 /** A worker and what is asked of it. */
 export class Engine {
-  readonly #worker: EngineWorker;
+  /** Called when the worker ended without having been told to. */
+  readonly failures: Set<(error: Error) => void> = new Set();
+  readonly #workerOptions: WorkerOptions;
+  #worker: EngineWorker | undefined;
   readonly #waiting = new Map<number, Waiting>();
   #nextId = 0;
   /** Why nothing can be asked any more. */
   #over: Error | undefined;
+  #closed = false;
+  /** Loads the same model again. */
+  #reload: () => Promise<unknown> = () => Promise.resolve();
+  #restarting: Promise<void> | undefined;
 
-  private constructor(worker: EngineWorker) {
+  private constructor(workerOptions: WorkerOptions) {
+    this.#workerOptions = workerOptions;
+  }
+
+  async #start(): Promise<void> {
+    const worker = await spawn(this.#workerOptions);
+    if (this.#closed) return worker.terminate();
+    this.#over = undefined;
     this.#worker = worker;
     worker.onMessage = (message) => this.#receive(message);
-    worker.onFailure = (error) => this.#end(error);
+    worker.onFailure = (error) => {
+      this.#end(error);
+      for (const report of [...this.failures]) report(error);
+    };
   }
 
   /**
@@ -56,14 +73,16 @@ export class Engine {
       cache,
     } = options;
     signal?.throwIfAborted();
-    const engine = new Engine(await spawn(workerOptions));
+    const engine = new Engine(workerOptions);
     try {
+      await engine.#start();
       const remote = {
         backend: backend as "wasm" | "auto" | undefined,
         config: config && (config instanceof MimiConfig ? config : new MimiConfig(config)).toJSON(),
         ...{ part, numQuantizers, precision, file, revision, token, endpoint, cache },
       };
       const loaded = await engine.#abortable(signal, () => engine.#call("load", [source, remote], [], onProgress));
+      engine.#reload = () => engine.#call("load", [source, remote]);
       return { engine, parts: engine.#parts(loaded) };
     } catch (error) {
       engine.close();
@@ -71,9 +90,31 @@ export class Engine {
     }
   }
 
+  /**
+   * Starts a worker again and loads the model in it, if the old one has ended. Streams that were in it are gone.
+   *
+   * @throws {InvalidStateError} where the model is closed; and whatever starting and loading throw.
+   */
+  restart(): Promise<void> {
+    const start = async () => {
+      if (!this.#over) return;
+      if (this.#closed) throw this.#over;
+      await this.#start();
+      await this.#reload();
+    };
+    return this.#restarting ??= start().finally(() => this.#restarting = undefined);
+  }
+
+  /** Opens a task for an audio node. */
+  async openNode(...args: Parameters<Methods["openNode"]>): Promise<void> {
+    const [, control, link] = args;
+    await this.#call("openNode", args, [control, link.port]);
+  }
+
   /** Ends the worker. What is still asked of it fails. */
   close(): void {
-    this.#worker.terminate();
+    this.#closed = true;
+    this.#worker?.terminate();
     this.#end(new InvalidStateError("ERR_INVALID_STATE", "the model is closed."));
   }
 
@@ -84,7 +125,7 @@ export class Engine {
   }
 
   async #abortable<T>(signal: AbortSignal | undefined, ask: () => Promise<T>): Promise<T> {
-    const id = this.#nextId, abort = () => this.#worker.post({ abort: id });
+    const id = this.#nextId, abort = () => this.#worker!.post({ abort: id });
     signal?.addEventListener("abort", abort);
     try {
       return await ask();
@@ -123,8 +164,8 @@ export class Engine {
       if (this.#over) return reject(this.#over);
       const id = this.#nextId++;
       this.#waiting.set(id, { resolve: resolve as (result: unknown) => void, reject, onProgress });
-      this.#worker.busy(true);
-      this.#worker.post({ id, method, args } as Parameters<EngineWorker["post"]>[0], transfer);
+      this.#worker!.busy(true);
+      this.#worker!.post({ id, method, args } as Parameters<EngineWorker["post"]>[0], transfer);
     });
   }
 
@@ -134,7 +175,7 @@ export class Engine {
     if (!waiting) return;
     if ("progress" in message) return waiting.onProgress?.(message.progress);
     this.#waiting.delete(message.id);
-    if (this.#waiting.size === 0) this.#worker.busy(false);
+    if (this.#waiting.size === 0) this.#worker!.busy(false);
     if ("error" in message) waiting.reject(errorFromData(message.error));
     else waiting.resolve(message.result);
   }

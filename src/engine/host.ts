@@ -8,7 +8,7 @@ import type { Ports, State } from "../core/backend.ts";
 import { MimiConfig } from "../core/config.ts";
 import { InvalidStateError } from "../core/errors.ts";
 import { decoderNetwork, encoderNetwork } from "../core/mimi.ts";
-import type { MimiModelParts } from "../core/model.ts";
+import { MimiModel, type MimiModelParts } from "../core/model.ts";
 import { SharedProgram } from "../core/pool.ts";
 import { loadParts } from "../parts.ts";
 import {
@@ -28,15 +28,21 @@ type Answers = {
   [M in Method]: (...args: Parameters<Methods[M]>) => ReturnType<Methods[M]> | Promise<ReturnType<Methods[M]>>;
 };
 
+/** What works for audio nodes. */
+export type OpenNode = (model: MimiModel, ...args: Parameters<Methods["openNode"]>) => void;
+
 /** Answers requests for one model. */
 export class Host {
   readonly #post: Post;
+  readonly #openNode: OpenNode;
+  #model: MimiModel | undefined;
   readonly #programs: Partial<Record<Part, SharedProgram>> = {};
   readonly #states = new Map<number, State>();
   readonly #loads = new Map<number, AbortController>();
 
-  constructor(post: Post) {
+  constructor(post: Post, openNode: OpenNode) {
     this.#post = post;
+    this.#openNode = openNode;
   }
 
   /** Takes a message of the owner. */
@@ -83,6 +89,10 @@ export class Host {
       reset: (part, state) => this.#program(part).reset(this.#state(state)),
       save: (part, state) => this.#program(part).save(this.#state(state)),
       restore: (part, state, data) => this.#program(part).load(this.#state(state), data),
+      openNode: (...args) => {
+        if (!this.#model) throw new InvalidStateError("ERR_INVALID_STATE", "worker: no model is loaded.");
+        this.#openNode(this.#model, ...args);
+      },
       encode: async (states, audio, codebooks, frames) => {
         const codes = audio.map(() => new Uint16Array(codebooks * frames));
         await this.#step("encoder", states, { audio, codes, codebooks }, frames);
@@ -101,6 +111,7 @@ export class Host {
     const { config, numQuantizers, fingerprint, backend, encoder, decoder } = parts;
     if (encoder) this.#programs.encoder = new SharedProgram(encoder, encoderNetwork(config, numQuantizers));
     if (decoder) this.#programs.decoder = new SharedProgram(decoder, decoderNetwork(config, numQuantizers));
+    this.#model = new MimiModel({ ...parts, ...this.#programs, backend: { name: backend.name, sync: false } });
     return {
       config: config.toJSON(),
       fingerprint,

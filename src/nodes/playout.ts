@@ -74,8 +74,8 @@ export class Playout {
   /** Samples out, and samples taken in. */
   #out = 0;
   #read = 0;
-  /** Where the stream ends, as a number of samples taken in. */
-  #end = Infinity;
+  /** Where streams end, as numbers of samples taken in. */
+  #ends: number[] = [];
   /** Everything before this one is thrown away. */
   #discardTo = 0;
   /** Samples of the fade that are through, or still to come. */
@@ -112,7 +112,7 @@ export class Playout {
 
   /** There will be `total` samples in all; what comes after them is a new stream. */
   end(total: number): void {
-    this.#end = total;
+    this.#ends.push(total);
   }
 
   /** Fades out over `fade` samples and throws away what waits, until {@link cleared} says where the next stream begins. */
@@ -127,7 +127,7 @@ export class Playout {
   /** The stream that was cleared had `total` samples. */
   cleared(total: number): void {
     this.#discardTo = total;
-    if (this.#end <= total) this.#end = Infinity;
+    this.#ends = this.#ends.filter((end) => end > total);
   }
 
   /** Fills `output`. */
@@ -135,6 +135,10 @@ export class Playout {
     for (let at = 0; at < output.length;) {
       at += this.#state === "playing" ? this.#play(output, at) : this.#wait(output, at);
     }
+  }
+
+  get #end(): number {
+    return this.#ends[0] ?? Infinity;
   }
 
   #available(): number {
@@ -153,7 +157,7 @@ export class Playout {
       }
       if (this.#read + available >= this.#end || available + this.#waited >= frame + this.#buffer) return this.#begin();
       this.#waited += n;
-    } else if (this.#end <= this.#read && this.#end !== Infinity) this.#ended();
+    } else if (this.#end <= this.#read) this.#ended();
     output.fill(0, from);
     this.#out += n;
     if (this.#dry) this.counts.underrun += n;
@@ -214,7 +218,7 @@ export class Playout {
   }
 
   #ended(): void {
-    this.#end = Infinity;
+    this.#ends.shift();
     this.#rest();
     this.#onEvent({ type: "ended", at: this.#out });
   }

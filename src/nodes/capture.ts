@@ -1,0 +1,130 @@
+/**
+ * What an encoder node takes from the audio that passes through it: mono samples on their way to the worker, cut into
+ * stretches without gaps.
+ *
+ * @module
+ */
+import type { FromCapture } from "./messages.ts";
+
+/** Where samples go. Met by ringbuf.js. */
+export interface SampleSink {
+  push(samples: Float32Array, length: number): number;
+  pop(into: Float32Array, length: number): number;
+}
+
+export interface CaptureOptions {
+  ring: SampleSink;
+  /** Whether the task reads the ring itself; otherwise its samples are sent. */
+  shared: boolean;
+  /** Samples that may be under way before the task has read them. */
+  capacity: number;
+  /** Samples of the context that a frame is long, whole or not. */
+  frame: number;
+  /** Samples after a frame that the task needs to finish it: the delay of its resampler. */
+  lookahead: number;
+  post(message: FromCapture, transfer?: Transferable[]): void;
+}
+
+/** Shares of the channels in the mix, as Web Audio mixes down speakers (https://www.w3.org/TR/webaudio-1.1/#down-mix). */
+const SHARES: Record<number, readonly number[]> = {
+  2: [0.5, 0.5],
+  4: [0.25, 0.25, 0.25, 0.25],
+  6: [Math.SQRT1_2, Math.SQRT1_2, 1, 0, 0.5, 0.5],
+};
+
+export class Capture {
+  readonly #options: CaptureOptions;
+  #listening = false;
+  /** Whether a stretch is under way. */
+  #running = false;
+  /** Samples of the stretch that were written, and that the task has read of all stretches. */
+  #written = 0;
+  #total = 0;
+  #read = 0;
+  #sent = 0;
+  #lost = 0;
+  #nonFinite = 0;
+  /** Frames of the stretch that have begun, and that the task was told of as whole. */
+  #begun = 0;
+  #whole = 0;
+  #quantizers: number[] = [];
+  #mix: Float32Array = new Float32Array(128);
+
+  constructor(options: CaptureOptions) {
+    this.#options = options;
+  }
+
+  /** Whether anyone wants frames. */
+  listen(on: boolean): void {
+    this.#listening = on;
+    if (!on) this.#running = false;
+  }
+
+  /** The task has read so many samples since it is there. */
+  read(samples: number): void {
+    this.#read = samples;
+  }
+
+  /**
+   * Takes `length` samples of the channels of an input; no channels are silence.
+   *
+   * @param at their first sample, as the context counts.
+   * @param quantizers codebooks for the frames that begin with them.
+   */
+  take(channels: readonly Float32Array[], length: number, at: number, quantizers: number): void {
+    if (!this.#listening) return;
+    const { ring, shared, capacity, frame, lookahead, post } = this.#options;
+    const room = capacity - (this.#total - this.#read);
+    if (!this.#running) {
+      // After a loss the task gets time to catch up.
+      if (this.#lost > 0 && room < capacity / 2) return void (this.#lost += length);
+      if (this.#lost > 0) post({ type: "lost", samples: this.#lost });
+      post({ type: "start", at });
+      this.#running = true;
+      this.#written = this.#sent = this.#lost = this.#begun = this.#whole = 0;
+      this.#quantizers = [];
+    }
+    if (room < length) {
+      this.#running = false;
+      this.#lost = length;
+      return;
+    }
+    ring.push(this.#mixed(channels, length), length);
+    this.#written += length;
+    this.#total += length;
+    while (this.#begun * frame < this.#written) {
+      this.#quantizers.push(quantizers);
+      this.#begun++;
+    }
+    if (this.#written < (this.#whole + 1) * frame + lookahead) return;
+    while (this.#written >= (this.#whole + 1) * frame + lookahead) this.#whole++;
+    const told = { type: "audio" as const, written: this.#written, quantizers: this.#quantizers, nonFinite: this.#nonFinite };
+    this.#quantizers = [];
+    this.#nonFinite = 0;
+    if (shared) post(told);
+    else {
+      const samples = new Float32Array(this.#written - this.#sent);
+      ring.pop(samples, samples.length);
+      post({ ...told, samples }, [samples.buffer]);
+    }
+    this.#sent = this.#written;
+  }
+
+  #mixed(channels: readonly Float32Array[], length: number): Float32Array {
+    if (this.#mix.length < length) this.#mix = new Float32Array(length);
+    const mix = this.#mix, shares = SHARES[channels.length] ?? [1];
+    for (let i = 0; i < length; i++) {
+      let sum = 0;
+      if (channels.length > 0) {
+        sum = shares[0] * channels[0][i];
+        for (let c = 1; c < shares.length; c++) sum += shares[c] * channels[c][i];
+      }
+      if (sum - sum !== 0) {
+        sum = 0;
+        this.#nonFinite++;
+      }
+      mix[i] = sum;
+    }
+    return mix;
+  }
+}

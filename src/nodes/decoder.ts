@@ -1,0 +1,268 @@
+/**
+ * The decoder node's logic: codes on their way to the worker, and what became of them.
+ *
+ * @module
+ */
+import { type AudioCodesInput, checkCodebooks, toAudioCodes } from "../core/codes.ts";
+import { checkOptions, describe, InvalidStateError, MimiRangeError, MimiTypeError } from "../core/errors.ts";
+import type { EncodedFrame, EncoderCore } from "./encoder.ts";
+import type { DecoderSetup, FromDecoderProcessor, FromDecoderTask, ToDecoderProcessor, ToDecoderTask } from "./messages.ts";
+import { NodeCore, type NodeLike } from "./node.ts";
+import type { PlayoutCounts } from "./playout.ts";
+import type { Registration } from "./register.ts";
+
+export interface MimiDecoderNodeOptions {
+  /**
+   * `"live"` (default) keeps the delay small and leaves out what comes too late or too fast; `"playback"` plays everything,
+   * and holds writers back.
+   */
+  mode?: "live" | "playback";
+  /** Seconds of audio that should be left when the next frame arrives, 0.06 by default; grows with underruns. */
+  buffer?: number;
+  /** Seconds that it grows to at most, 0.5 by default. */
+  maxBuffer?: number;
+}
+
+/** What became of everything, in samples of the context and in frames. */
+export interface DecoderStats {
+  /** Samples out: played, silence because the buffer ran dry, and silence because nothing was to be played. */
+  playedSamples: number;
+  underrunSamples: number;
+  idleSamples: number;
+  /** Decoded samples that were not played: cleared, or too late in live mode. */
+  droppedSamples: number;
+  underruns: number;
+  /** Frames that came, that were decoded, and that were thrown away before. */
+  receivedFrames: number;
+  decodedFrames: number;
+  droppedFrames: number;
+}
+
+/** What `enqueue` and `writable` take. */
+export type DecoderInput = AudioCodesInput | EncodedFrame;
+
+const FADE = 0.005;
+/** Seconds of decoded audio that wait at most; in playback mode, frames that writers may be ahead. */
+const CAPACITY = 2, AHEAD = 12;
+
+export class DecoderCore extends NodeCore<ToDecoderTask, FromDecoderTask> {
+  protected readonly name: string = "MimiDecoderNode";
+  protected readonly setup: DecoderSetup;
+  protected readonly capacity: number;
+  readonly mode: "live" | "playback";
+  readonly #frame: number;
+  readonly #options: { buffer: number; maxBuffer: number };
+  readonly #sources = new Map<EncoderCore, number>();
+  #nextId = 0;
+  #writable: WritableStream<DecoderInput> | undefined;
+  /** Frames that this side sent, of all tasks; what tasks before this one had. */
+  #sent = 0;
+  #task = { decoded: 0, dropped: 0, queued: 0, received: 0 };
+  #counts: PlayoutCounts = { played: 0, underrun: 0, idle: 0, dropped: 0, underruns: 0 };
+  #before: DecoderStats = emptyStats();
+  #buffer: number;
+  #ends: (() => void)[] = [];
+  #waiting: (() => void)[] = [];
+
+  constructor(node: NodeLike, registration: Registration, options: MimiDecoderNodeOptions) {
+    super(node, registration);
+    const { mode = "live", buffer = 0.06, maxBuffer = 0.5 } = options;
+    const { sampleRate } = node.context, { samplingRate, frameSize } = this.model.config;
+    this.mode = mode;
+    this.setup = { kind: "decoder", sampleRate, mode };
+    this.#frame = frameSize * sampleRate / samplingRate;
+    this.capacity = Math.ceil(CAPACITY * sampleRate);
+    this.#options = { buffer: Math.round(buffer * sampleRate), maxBuffer: Math.round(maxBuffer * sampleRate) };
+    this.#buffer = this.#options.buffer;
+    node.port.onmessage = ({ data }: MessageEvent<FromDecoderProcessor>) => this.#hear(data);
+    this.start();
+  }
+
+  protected start(): void {
+    this.#before = this.stats;
+    this.#task = { decoded: 0, dropped: 0, queued: 0, received: 0 };
+    this.#counts = { played: 0, underrun: 0, idle: 0, dropped: 0, underruns: 0 };
+    this.#sent = 0;
+    const { link, transfer } = this.attach();
+    this.node.port.postMessage(
+      {
+        type: "attach",
+        link,
+        mode: this.mode,
+        frame: this.#frame,
+        ...this.#options,
+        fade: Math.round(FADE * this.node.context.sampleRate),
+      } satisfies ToDecoderProcessor,
+      transfer,
+    );
+    for (const encoder of [...this.#sources.keys()]) encoder.relink(this);
+  }
+
+  /** Samples and frames so far; some 40 ms old. */
+  get stats(): DecoderStats {
+    const { played, underrun, idle, dropped, underruns } = this.#counts, before = this.#before;
+    return {
+      playedSamples: before.playedSamples + played,
+      underrunSamples: before.underrunSamples + underrun,
+      idleSamples: before.idleSamples + idle,
+      droppedSamples: before.droppedSamples + dropped,
+      underruns: before.underruns + underruns,
+      receivedFrames: before.receivedFrames + this.#task.received,
+      decodedFrames: before.decodedFrames + this.#task.decoded,
+      droppedFrames: before.droppedFrames + this.#task.dropped,
+    };
+  }
+
+  get playedFrames(): number {
+    return this.stats.playedSamples / this.#frame;
+  }
+
+  get bufferedFrames(): number {
+    const { decoded, dropped } = this.#task, gone = (this.#counts.played + this.#counts.dropped) / this.#frame;
+    const received = Math.max(this.#task.received, this.#sent);
+    return Math.max(0, received - dropped - decoded) + Math.max(0, decoded - gone);
+  }
+
+  get latency(): number {
+    return this.#buffer / this.node.context.sampleRate;
+  }
+
+  /** Frames of codes, checked. */
+  enqueue(input: DecoderInput): void {
+    this.#send(this.#check(this.checkOpen("enqueue"), input));
+  }
+
+  #send(frames: Uint16Array[]): void {
+    this.#sent += frames.length;
+    this.tell({ type: "enqueue", frames });
+  }
+
+  #check(where: string, input: DecoderInput): Uint16Array[] {
+    const { config, numQuantizers, fingerprint } = this.model;
+    let codes = input as AudioCodesInput;
+    if (typeof input === "object" && input !== null && "codes" in input) {
+      codes = input.codes;
+      if (input.fingerprint !== undefined && input.fingerprint !== fingerprint) {
+        throw new InvalidStateError(
+          "ERR_WRONG_MODEL",
+          `${where}: the frame is of model ${describe(input.fingerprint)}, this node's is ${fingerprint}.`,
+        );
+      }
+    }
+    const { data, shape: [batch, codebooks, frames] } = toAudioCodes(where, codes, config.codebookSize);
+    if (batch !== 1) {
+      throw new MimiTypeError("ERR_INVALID_ARGUMENT", `${where}: a node takes one row, got a batch of ${batch}.`);
+    }
+    checkCodebooks(where, codebooks, numQuantizers, config);
+    return Array.from({ length: frames }, (_, t) => Uint16Array.from({ length: codebooks }, (_, k) => data[k * frames + t]));
+  }
+
+  get writable(): WritableStream<DecoderInput> {
+    return this.#writable ??= new WritableStream<DecoderInput>({
+      write: async (input) => {
+        this.enqueue(input);
+        if (this.mode === "live") return;
+        while (this.#ahead() > AHEAD) {
+          await new Promise<void>((resolve) => this.#waiting.push(resolve));
+          this.checkOpen("writable");
+        }
+      },
+      close: () => this.end(),
+      abort: () => {
+        if (!this.failed) this.clear();
+      },
+    }, { highWaterMark: 1 });
+  }
+
+  /** Frames that were sent and neither decoded nor dropped. */
+  #ahead(): number {
+    return this.#sent - this.#task.decoded - this.#task.dropped;
+  }
+
+  end(): Promise<void> {
+    return new Promise((resolve) => {
+      this.checkOpen("end");
+      this.#ends.push(resolve);
+      this.tell({ type: "end" });
+    });
+  }
+
+  clear(options: { fade?: number } = {}): void {
+    const where = this.checkOpen("clear");
+    checkOptions(where, options, ["fade"]);
+    const { fade = 0.01 } = options;
+    if (!(typeof fade === "number" && fade >= 0 && fade <= CAPACITY)) {
+      throw new MimiRangeError("ERR_OUT_OF_RANGE", `${where}: fade must be from 0 to ${CAPACITY} seconds, got ${describe(fade)}.`);
+    }
+    this.node.port.postMessage(
+      { type: "clear", fade: Math.round(fade * this.node.context.sampleRate) } satisfies ToDecoderProcessor,
+    );
+    this.tell({ type: "clear" });
+    this.#settle();
+  }
+
+  /** Takes frames of an encoder from a port. */
+  receiveFrom(encoder: EncoderCore, port: MessagePort): void {
+    const where = this.checkOpen("connect"), id = this.#nextId++;
+    void where;
+    this.#sources.set(encoder, id);
+    this.tell({ type: "link", id, port }, [port]);
+  }
+
+  receiveNoMore(encoder: EncoderCore): void {
+    const id = this.#sources.get(encoder);
+    this.#sources.delete(encoder);
+    if (id !== undefined && !this.failed) this.tell({ type: "unlink", id });
+  }
+
+  protected receive(message: FromDecoderTask): void {
+    if (message.type !== "state") return;
+    this.#task = message;
+    this.#wake();
+  }
+
+  #hear(message: FromDecoderProcessor): void {
+    const { sampleRate } = this.node.context, microseconds = (samples: number) => Math.round(samples / sampleRate * 1e6);
+    if (message.type === "state") {
+      this.#counts = message.counts;
+      this.#buffer = message.buffer;
+      return;
+    }
+    const { type, at, ...rest } = message.event, samples = "samples" in rest ? rest.samples : 0;
+    if (type === "ended") this.#ends.shift()?.();
+    this.node.dispatchEvent(
+      new CustomEvent(type, {
+        detail: { timestamp: microseconds(message.frame + at), ...("samples" in rest && { duration: microseconds(samples) }) },
+      }),
+    );
+  }
+
+  #wake(): void {
+    for (const resolve of this.#waiting.splice(0)) resolve();
+  }
+
+  /** Nobody waits for an end any more. */
+  #settle(): void {
+    for (const resolve of this.#ends.splice(0)) resolve();
+    this.#wake();
+  }
+
+  protected ended(error: Error | undefined): void {
+    this.#settle();
+    if (error) return;
+    for (const encoder of [...this.#sources.keys()]) encoder.unlink(this);
+  }
+}
+
+function emptyStats(): DecoderStats {
+  return {
+    playedSamples: 0,
+    underrunSamples: 0,
+    idleSamples: 0,
+    droppedSamples: 0,
+    underruns: 0,
+    receivedFrames: 0,
+    decodedFrames: 0,
+    droppedFrames: 0,
+  };
+}

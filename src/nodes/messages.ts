@@ -1,0 +1,135 @@
+/**
+ * What nodes, their processors in the audio worklet and their tasks in the worker say to each other.
+ *
+ * A node has two channels: one from the page to its task, and one from its processor to its task, over which all audio
+ * goes, so that nothing waits for the page. Where the page is cross-origin isolated, audio goes through a ring of shared
+ * memory, and the channel only tells of it.
+ *
+ * @module
+ */
+import type { PlayoutCounts, PlayoutEvent } from "./playout.ts";
+
+/** Names under which the worklet registers its processors. */
+export const ENCODER = "mimi-encoder", DECODER = "mimi-decoder";
+
+/** Codes of one frame on their way. */
+export interface FrameData {
+  /** One code of each codebook. */
+  codes: Uint16Array;
+  /** Frames since the encoder began to listen. Grows by more than 1 where some were lost. */
+  index: number;
+  /** Of the first sample, in microseconds of the context's clock; and how long the frame is. */
+  timestamp: number;
+  duration: number;
+}
+
+/** Between a processor and its task. */
+export interface AudioLink {
+  port: MessagePort;
+  /** Storage of the ring for {@link capacity} samples; absent where memory cannot be shared. */
+  ring?: SharedArrayBuffer;
+  /** Samples that may be under way. */
+  capacity: number;
+}
+
+export interface EncoderSetup {
+  kind: "encoder";
+  /** Hz of the context. */
+  sampleRate: number;
+}
+
+export interface DecoderSetup {
+  kind: "decoder";
+  sampleRate: number;
+  mode: "live" | "playback";
+}
+
+export type NodeSetup = EncoderSetup | DecoderSetup;
+
+/** From the page to a processor. */
+export type ToEncoderProcessor =
+  | { type: "attach"; link: AudioLink; frame: number; lookahead: number }
+  | { type: "detach" }
+  | { type: "close" };
+
+export type ToDecoderProcessor =
+  | {
+    type: "attach";
+    link: AudioLink;
+    mode: "live" | "playback";
+    frame: number;
+    buffer: number;
+    maxBuffer: number;
+    fade: number;
+  }
+  | { type: "clear"; fade: number }
+  | { type: "detach" }
+  | { type: "close" };
+
+/** From a decoder's processor to the page: about every frame, and when something happens. */
+export type FromDecoderProcessor =
+  | { type: "state"; counts: PlayoutCounts; buffer: number; frame: number }
+  | { type: "event"; event: PlayoutEvent; frame: number };
+
+/** From an encoder's processor to its task. */
+export type FromCapture =
+  /** A new stretch of audio begins with sample `at` of the context. */
+  | { type: "start"; at: number }
+  /**
+   * `written` samples of the stretch are there, the newest of them in `samples` without a ring; `quantizers` are the
+   * codebooks of the frames that began, `nonFinite` the samples that were no numbers.
+   */
+  | { type: "audio"; written: number; quantizers: number[]; nonFinite: number; samples?: Float32Array }
+  /** So many samples found no room, because the task is too slow; the stretch is over. */
+  | { type: "lost"; samples: number };
+
+/** From a task to an encoder's processor. */
+export type ToCapture = { type: "listen"; on: boolean } | { type: "read"; samples: number };
+
+/** From a task to a decoder's processor. */
+export type ToPlayout =
+  | { type: "audio"; samples: Float32Array }
+  | { type: "end"; written: number }
+  | { type: "cleared"; written: number };
+
+/** From a decoder's processor to its task. */
+export type FromPlayout = { type: "read"; samples: number };
+
+/** From the page to an encoder's task. */
+export type ToEncoderTask =
+  /** Whether the page wants frames. */
+  | { type: "read"; on: boolean }
+  /** Frames also go to this port until it is closed. */
+  | { type: "link"; id: number; port: MessagePort }
+  | { type: "unlink"; id: number }
+  | { type: "stats"; id: number }
+  | { type: "close" };
+
+/** From an encoder's task to the page. */
+export type FromEncoderTask =
+  | { type: "frame"; frame: FrameData }
+  | { type: "stats"; id: number; stats: EncoderTaskStats }
+  | { type: "failed"; error: import("../engine/protocol.ts").ErrorData };
+
+export interface EncoderTaskStats {
+  /** Frames that were encoded. */
+  frames: number;
+  /** Samples of the context that were no finite numbers and became 0. */
+  nonFiniteSamples: number;
+  /** Samples of the context that were lost because the worker was too slow. */
+  lostSamples: number;
+}
+
+/** From the page to a decoder's task. */
+export type ToDecoderTask =
+  | { type: "enqueue"; frames: Uint16Array[] }
+  | { type: "link"; id: number; port: MessagePort }
+  | { type: "unlink"; id: number }
+  | { type: "end" }
+  | { type: "clear" }
+  | { type: "close" };
+
+/** From a decoder's task to the page. */
+export type FromDecoderTask =
+  | { type: "state"; decoded: number; dropped: number; queued: number; received: number }
+  | { type: "failed"; error: import("../engine/protocol.ts").ErrorData };

@@ -1,0 +1,116 @@
+/**
+ * What both nodes do: a processor in the worklet and a task in the worker, joined by ports; their failures; their end.
+ *
+ * @module
+ */
+import { EngineError, InvalidStateError } from "../core/errors.ts";
+import type { MimiModel } from "../core/model.ts";
+import type { Engine } from "../engine/engine.ts";
+import { type ErrorData, errorFromData } from "../engine/protocol.ts";
+import type { AudioLink, NodeSetup } from "./messages.ts";
+import type { Registration } from "./register.ts";
+
+/** The part of an audio node that is used, whoever implements it. */
+export interface NodeLike {
+  readonly port: MessagePort;
+  readonly context: { readonly sampleRate: number; readonly state: string };
+  dispatchEvent(event: Event): boolean;
+  addEventListener(type: string, listener: (event: Event) => void): void;
+}
+
+/** Joins a node's three parts. */
+export abstract class NodeCore<ToTask, FromTask> {
+  readonly model: MimiModel;
+  protected readonly node: NodeLike;
+  protected control: MessagePort;
+  readonly #engine: Engine;
+  readonly #onFailure = (error: Error): void => this.fail(error);
+  readonly #onState = (): void => {
+    if (this.node.context.state === "closed") this.close();
+  };
+  #state: "open" | "failed" | "closed" = "open";
+
+  constructor(node: NodeLike, { model, engine }: Registration) {
+    this.model = model;
+    this.node = node;
+    this.#engine = engine;
+    this.control = new MessageChannel().port1; // until attached
+    engine.failures.add(this.#onFailure);
+    node.addEventListener("processorerror", () => {
+      this.fail(new EngineError("ERR_WORKLET", `${this.name}: its processor in the audio worklet failed.`));
+    });
+    (node.context as unknown as EventTarget).addEventListener?.("statechange", this.#onState);
+  }
+
+  /** As users know it. */
+  protected abstract readonly name: string;
+  protected abstract readonly setup: NodeSetup;
+  /** Samples that may be under way between processor and task. */
+  protected abstract readonly capacity: number;
+  protected abstract receive(message: FromTask): void;
+  protected abstract ended(error: Error | undefined): void;
+
+  /** Opens a task in the worker; returns the processor's end of the link to it. */
+  protected attach(): { link: AudioLink; transfer: Transferable[] } {
+    const control = new MessageChannel(), audio = new MessageChannel(), { capacity } = this;
+    // As ringbuf.js lays it out: two indices, then one slot more than it holds.
+    const ring = globalThis.crossOriginIsolated ? new SharedArrayBuffer(8 + 4 * (capacity + 1)) : undefined;
+    this.control = control.port1;
+    this.control.onmessage = ({ data }: MessageEvent<FromTask | { type: "failed"; error: ErrorData }>) => {
+      const message = data as { type: string; error: ErrorData };
+      if (message.type === "failed") this.fail(errorFromData(message.error));
+      else this.receive(data as FromTask);
+    };
+    this.#engine.openNode(this.setup, control.port2, { port: audio.port2, ring, capacity }).catch((e) => this.fail(e));
+    return { link: { port: audio.port1, ring, capacity }, transfer: [audio.port1] };
+  }
+
+  protected tell(message: ToTask, transfer: Transferable[] = []): void {
+    this.control.postMessage(message, transfer);
+  }
+
+  /** @throws {InvalidStateError} on a node that is closed or has failed. */
+  protected checkOpen(method: string): string {
+    const where = `${this.name}.${method}`;
+    if (this.#state === "open") return where;
+    const what = this.#state === "closed" ? "is closed" : "has failed; see its error event, and restart()";
+    throw new InvalidStateError("ERR_INVALID_STATE", `${where}: the node ${what}.`);
+  }
+
+  get failed(): boolean {
+    return this.#state === "failed";
+  }
+
+  /** The node goes silent and says why. */
+  fail(error: Error): void {
+    if (this.#state !== "open") return;
+    this.#state = "failed";
+    this.control.close();
+    this.node.port.postMessage({ type: "detach" });
+    this.ended(error);
+    this.node.dispatchEvent(new ErrorEvent("error", { error, message: error.message }));
+  }
+
+  /** A new worker if the old one is gone, and a new task in it. */
+  async restart(): Promise<void> {
+    if (this.#state === "closed") this.checkOpen("restart");
+    await this.#engine.restart();
+    if (this.#state === "open") return;
+    this.#state = "open";
+    this.start();
+  }
+
+  protected abstract start(): void;
+
+  close(): void {
+    if (this.#state === "closed") return;
+    const open = this.#state === "open";
+    this.#state = "closed";
+    this.#engine.failures.delete(this.#onFailure);
+    (this.node.context as unknown as EventTarget).removeEventListener?.("statechange", this.#onState);
+    if (open) this.control.postMessage({ type: "close" });
+    this.control.close();
+    this.node.port.postMessage({ type: "close" });
+    this.ended(undefined);
+  }
+}

@@ -1,0 +1,289 @@
+/**
+ * What the worker does for a node: audio of its processor to codes, or codes to audio for its processor.
+ *
+ * @module
+ */
+import { RingBuffer } from "ringbuf.js";
+import type { MimiModel } from "../core/model.ts";
+import { Resampler } from "../core/resample.ts";
+import { errorToData } from "../engine/protocol.ts";
+import type {
+  AudioLink,
+  DecoderSetup,
+  EncoderSetup,
+  FrameData,
+  FromCapture,
+  FromDecoderTask,
+  FromEncoderTask,
+  FromPlayout,
+  NodeSetup,
+  ToCapture,
+  ToDecoderTask,
+  ToEncoderTask,
+  ToPlayout,
+} from "./messages.ts";
+
+/** Frames that wait in front of a live decoder at most: 2 s. */
+const LIVE_QUEUE = 25;
+
+/** Begins to work for a node. */
+export function openNode(model: MimiModel, setup: NodeSetup, control: MessagePort, link: AudioLink): void {
+  if (setup.kind === "encoder") new EncoderTask(model, setup, control, link);
+  else new DecoderTask(model, setup, control, link);
+}
+
+const ringOf = ({ ring }: AudioLink) => ring && new RingBuffer(ring, Float32Array);
+
+class EncoderTask {
+  readonly #model: MimiModel;
+  readonly #control: MessagePort;
+  readonly #link: AudioLink;
+  readonly #ring: RingBuffer | undefined;
+  readonly #encoder: ReturnType<MimiModel["createEncoder"]>;
+  readonly #resampler: Resampler;
+  /** Samples of the context that a frame is long, whole or not. */
+  readonly #frame: number;
+  readonly #sampleRate: number;
+  /** Messages are handled one after the other. */
+  #last: Promise<void> = Promise.resolve();
+  #reading = false;
+  readonly #links = new Map<number, MessagePort>();
+  /** Samples of the context that were read, of this stretch and in all. */
+  #read = 0;
+  #total = 0;
+  /** First sample of the first stretch and of this one; index of this one's first frame, and of the next frame. */
+  #origin: number | undefined;
+  #at = 0;
+  #first = 0;
+  #index = 0;
+  /** Samples at the model's rate that wait for their frame to fill, and the codebooks of the frames to come. */
+  #pending: Float32Array = new Float32Array(0);
+  #quantizers: number[] = [];
+  readonly #stats = { frames: 0, nonFiniteSamples: 0, lostSamples: 0 };
+
+  constructor(model: MimiModel, { sampleRate }: EncoderSetup, control: MessagePort, link: AudioLink) {
+    const { samplingRate, frameSize } = model.config;
+    this.#model = model;
+    this.#control = control;
+    this.#link = link;
+    this.#ring = ringOf(link);
+    this.#encoder = model.createEncoder();
+    this.#resampler = new Resampler({ from: sampleRate, to: samplingRate });
+    this.#frame = frameSize * sampleRate / samplingRate;
+    this.#sampleRate = sampleRate;
+    link.port.onmessage = ({ data }: MessageEvent<FromCapture>) => {
+      this.#last = this.#last.then(() => this.#capture(data)).catch((error) => this.#fail(error));
+    };
+    control.onmessage = ({ data }: MessageEvent<ToEncoderTask>) => this.#order(data);
+  }
+
+  #order(message: ToEncoderTask): void {
+    switch (message.type) {
+      case "read":
+        this.#reading = message.on;
+        break;
+      case "link":
+        this.#links.set(message.id, message.port);
+        break;
+      case "unlink":
+        this.#links.get(message.id)?.close();
+        this.#links.delete(message.id);
+        break;
+      case "stats":
+        return this.#tell({ type: "stats", id: message.id, stats: { ...this.#stats } });
+      case "close":
+        for (const port of [...this.#links.values(), this.#link.port, this.#control]) port.close();
+        return this.#encoder.close();
+    }
+    this.#link.port.postMessage(
+      { type: "listen", on: this.#reading || this.#links.size > 0 } satisfies ToCapture,
+    );
+  }
+
+  async #capture(message: FromCapture): Promise<void> {
+    if (message.type === "lost") return void (this.#stats.lostSamples += message.samples);
+    if (message.type === "start") {
+      this.#origin ??= message.at;
+      this.#at = message.at;
+      this.#index = this.#first = Math.max(this.#index, Math.ceil((message.at - this.#origin) / this.#frame));
+      this.#read = 0;
+      this.#pending = new Float32Array(0);
+      this.#quantizers = [];
+      this.#resampler.reset();
+      return await this.#encoder.reset();
+    }
+    this.#quantizers.push(...message.quantizers);
+    this.#stats.nonFiniteSamples += message.nonFinite;
+    let { samples } = message;
+    if (!samples) {
+      samples = new Float32Array(message.written - this.#read);
+      this.#ring!.pop(samples, samples.length);
+    }
+    this.#read += samples.length;
+    this.#total += samples.length;
+    await this.#encode(this.#resampler.process(samples));
+    this.#link.port.postMessage({ type: "read", samples: this.#total } satisfies ToCapture);
+  }
+
+  async #encode(fresh: Float32Array): Promise<void> {
+    const { frameSize, numSemanticQuantizers } = this.#model.config;
+    let audio = new Float32Array(this.#pending.length + fresh.length);
+    audio.set(this.#pending);
+    audio.set(fresh, this.#pending.length);
+    for (; audio.length >= frameSize; audio = audio.subarray(frameSize)) {
+      const asked = Math.round(this.#quantizers.shift() ?? this.#model.numQuantizers);
+      const numQuantizers = Math.min(this.#model.numQuantizers, Math.max(numSemanticQuantizers, asked));
+      const { data } = await this.#encoder.encode(audio.subarray(0, frameSize), { numQuantizers });
+      this.#emit(data);
+    }
+    this.#pending = audio.slice();
+  }
+
+  #emit(codes: Uint16Array): void {
+    const microseconds = (samples: number) => Math.round(samples / this.#sampleRate * 1e6);
+    const index = this.#index++, from = this.#at + (index - this.#first) * this.#frame;
+    const timestamp = microseconds(from);
+    const frame: FrameData = { codes, index, timestamp, duration: microseconds(from + this.#frame) - timestamp };
+    this.#stats.frames++;
+    for (const port of this.#links.values()) port.postMessage(frame);
+    if (this.#reading) this.#tell({ type: "frame", frame });
+  }
+
+  #fail(error: unknown): void {
+    this.#tell({ type: "failed", error: errorToData(error) });
+  }
+
+  #tell(message: FromEncoderTask): void {
+    this.#control.postMessage(message);
+  }
+}
+
+class DecoderTask {
+  readonly #control: MessagePort;
+  readonly #link: AudioLink;
+  readonly #ring: RingBuffer | undefined;
+  readonly #decoder: ReturnType<MimiModel["createDecoder"]>;
+  readonly #resampler: Resampler;
+  readonly #live: boolean;
+  /** Samples of the context that a frame may become. */
+  readonly #most: number;
+  readonly #links = new Map<number, MessagePort>();
+  /** Codes of frames, and where a stream ends. */
+  #queue: (Uint16Array | "end")[] = [];
+  #working = false;
+  #clear = false;
+  #closed = false;
+  /** Samples that were written, and that the processor has taken. */
+  #written = 0;
+  #read = 0;
+  #received = 0;
+  #decoded = 0;
+  #dropped = 0;
+
+  constructor(model: MimiModel, { sampleRate, mode }: DecoderSetup, control: MessagePort, link: AudioLink) {
+    const { samplingRate, frameSize } = model.config;
+    this.#control = control;
+    this.#link = link;
+    this.#ring = ringOf(link);
+    this.#decoder = model.createDecoder();
+    this.#resampler = new Resampler({ from: samplingRate, to: sampleRate });
+    this.#live = mode === "live";
+    this.#most = Math.ceil((frameSize + this.#resampler.delay) * sampleRate / samplingRate) + 1;
+    link.port.onmessage = ({ data }: MessageEvent<FromPlayout>) => {
+      this.#read = data.samples;
+      this.#work();
+    };
+    control.onmessage = ({ data }: MessageEvent<ToDecoderTask>) => this.#order(data);
+  }
+
+  #order(message: ToDecoderTask): void {
+    switch (message.type) {
+      case "enqueue":
+        return this.#enqueue(message.frames);
+      case "link":
+        message.port.onmessage = ({ data }: MessageEvent<FrameData>) => this.#enqueue([data.codes]);
+        return void this.#links.set(message.id, message.port);
+      case "unlink":
+        this.#links.get(message.id)?.close();
+        if (this.#links.delete(message.id)) this.#enqueue(["end"]);
+        return;
+      case "end":
+        return this.#enqueue(["end"]);
+      case "clear":
+        this.#dropped += this.#queue.filter((item) => item !== "end").length;
+        this.#queue = [];
+        this.#clear = true;
+        return this.#work();
+      case "close":
+        this.#closed = true;
+        for (const port of [...this.#links.values(), this.#link.port, this.#control]) port.close();
+        return this.#decoder.close();
+    }
+  }
+
+  #enqueue(items: (Uint16Array | "end")[]): void {
+    this.#received += items.filter((item) => item !== "end").length;
+    this.#queue.push(...items);
+    if (this.#live) {
+      while (this.#queue.length > LIVE_QUEUE) if (this.#queue.shift() !== "end") this.#dropped++;
+    }
+    this.#tell();
+    this.#work();
+  }
+
+  /** Decodes as long as there are codes, and room for what becomes of them. */
+  #work(): void {
+    if (this.#working) return;
+    this.#working = true;
+    this.#loop().catch((error) => {
+      if (!this.#closed) this.#control.postMessage({ type: "failed", error: errorToData(error) } satisfies FromDecoderTask);
+    }).finally(() => this.#working = false);
+  }
+
+  async #loop(): Promise<void> {
+    while (!this.#closed) {
+      if (this.#clear) {
+        this.#clear = false;
+        await this.#restart();
+        this.#post({ type: "cleared", written: this.#written });
+      } else if (this.#queue[0] === "end") {
+        this.#queue.shift();
+        this.#write(this.#resampler.finish());
+        this.#post({ type: "end", written: this.#written });
+        await this.#restart();
+      } else if (this.#queue.length > 0 && this.#link.capacity - (this.#written - this.#read) >= this.#most) {
+        const codes = this.#queue.shift() as Uint16Array;
+        const { audioValues } = await this.#decoder.decode({ data: codes, shape: [1, codes.length, 1] });
+        if (this.#clear) {
+          this.#dropped++;
+          continue;
+        }
+        this.#write(this.#resampler.process(audioValues.data));
+        this.#decoded++;
+        this.#tell();
+      } else return;
+    }
+  }
+
+  async #restart(): Promise<void> {
+    this.#resampler.reset();
+    await this.#decoder.reset();
+  }
+
+  #write(samples: Float32Array): void {
+    this.#written += samples.length;
+    if (this.#ring) this.#ring.push(samples, samples.length);
+    else this.#post({ type: "audio", samples }, [samples.buffer]);
+  }
+
+  #post(message: ToPlayout, transfer: Transferable[] = []): void {
+    if (!this.#closed) this.#link.port.postMessage(message, transfer);
+  }
+
+  #tell(): void {
+    const queued = this.#queue.filter((item) => item !== "end").length;
+    this.#control.postMessage(
+      { type: "state", decoded: this.#decoded, dropped: this.#dropped, queued, received: this.#received } satisfies FromDecoderTask,
+    );
+  }
+}

@@ -1,0 +1,137 @@
+/**
+ * The processors of the nodes, for the AudioWorkletGlobalScope. They move samples; the codec runs in the worker.
+ *
+ * @module
+ */
+import { RingBuffer } from "ringbuf.js";
+import { Capture } from "./capture.ts";
+import {
+  DECODER,
+  ENCODER,
+  type FromDecoderProcessor,
+  type FromPlayout,
+  type ToCapture,
+  type ToDecoderProcessor,
+  type ToEncoderProcessor,
+  type ToPlayout,
+} from "./messages.ts";
+import { Playout } from "./playout.ts";
+
+declare const currentFrame: number;
+declare const sampleRate: number;
+declare function registerProcessor(name: string, processor: unknown): void;
+declare class AudioWorkletProcessor {
+  readonly port: MessagePort;
+}
+
+/** Storage for a ring in this thread's memory, laid out as ringbuf.js does: two indices, then one slot more than it holds. */
+function ownStorage(capacity: number): SharedArrayBuffer {
+  return new ArrayBuffer(8 + 4 * (capacity + 1)) as unknown as SharedArrayBuffer;
+}
+
+const ring = (storage: SharedArrayBuffer) => new RingBuffer(storage, Float32Array);
+
+/** Passes audio through and captures it. */
+class EncoderProcessor extends AudioWorkletProcessor {
+  static get parameterDescriptors(): unknown[] {
+    return [{ name: "numQuantizers", defaultValue: 8, minValue: 1, maxValue: 1024, automationRate: "k-rate" }];
+  }
+
+  #capture: Capture | undefined;
+  #link: MessagePort | undefined;
+  #closed = false;
+
+  constructor() {
+    super();
+    this.port.onmessage = ({ data }: MessageEvent<ToEncoderProcessor>) => {
+      this.#link?.close();
+      this.#capture = this.#link = undefined;
+      if (data.type === "close") this.#closed = true;
+      if (data.type !== "attach") return;
+      const { link: { port, ring: storage, capacity }, frame, lookahead } = data;
+      const capture = new Capture({
+        ring: ring(storage ?? ownStorage(capacity)),
+        shared: storage !== undefined,
+        capacity,
+        frame,
+        lookahead,
+        post: (message, transfer = []) => port.postMessage(message, transfer),
+      });
+      port.onmessage = ({ data }: MessageEvent<ToCapture>) => {
+        if (data.type === "listen") capture.listen(data.on);
+        else capture.read(data.samples);
+      };
+      this.#capture = capture;
+      this.#link = port;
+    };
+  }
+
+  process([input]: Float32Array[][], [output]: Float32Array[][], { numQuantizers }: Record<string, Float32Array>): boolean {
+    input.forEach((channel, c) => output[c]?.set(channel));
+    this.#capture?.take(input, output[0].length, currentFrame, numQuantizers[0]);
+    return !this.#closed;
+  }
+}
+
+/** Plays what the worker decodes. Its input is silent wire: an edge of the graph that puts it after its encoder. */
+class DecoderProcessor extends AudioWorkletProcessor {
+  #playout: Playout | undefined;
+  #link: MessagePort | undefined;
+  #closed = false;
+  /** Samples after which the page and the task hear of it again. */
+  #interval = Infinity;
+  #since = 0;
+
+  constructor() {
+    super();
+    this.port.onmessage = ({ data }: MessageEvent<ToDecoderProcessor>) => {
+      if (data.type === "clear") return this.#playout?.clear(data.fade);
+      this.#link?.close();
+      this.#playout = this.#link = undefined;
+      if (data.type === "close") this.#closed = true;
+      if (data.type === "attach") this.#attach(data);
+    };
+  }
+
+  #attach({ link: { port, ring: storage, capacity }, mode, frame, buffer, maxBuffer, fade }: ToDecoderProcessor & { type: "attach" }): void {
+    const own = ring(storage ?? ownStorage(capacity));
+    const playout = new Playout(
+      own,
+      { mode, frame, buffer, maxBuffer, fade, rate: sampleRate },
+      (event) => this.#tell({ type: "event", event, frame: this.#began }),
+    );
+    port.onmessage = ({ data }: MessageEvent<ToPlayout>) => {
+      if (data.type === "audio") own.push(data.samples, data.samples.length);
+      else if (data.type === "end") playout.end(data.written);
+      else playout.cleared(data.written);
+    };
+    this.#playout = playout;
+    this.#link = port;
+    this.#began = currentFrame;
+    this.#interval = frame / 2;
+  }
+
+  /** The sample of the context that is the playout's first. */
+  #began = 0;
+
+  #tell(message: FromDecoderProcessor): void {
+    this.port.postMessage(message);
+  }
+
+  process(_inputs: Float32Array[][], [output]: Float32Array[][]): boolean {
+    const playout = this.#playout, [first, ...others] = output;
+    if (!playout) return !this.#closed;
+    playout.process(first);
+    for (const channel of others) channel.set(first);
+    this.#since += first.length;
+    if (this.#since >= this.#interval) {
+      this.#since = 0;
+      this.#link!.postMessage({ type: "read", samples: playout.read } satisfies FromPlayout);
+      this.#tell({ type: "state", counts: { ...playout.counts }, buffer: playout.buffer, frame: currentFrame });
+    }
+    return !this.#closed;
+  }
+}
+
+registerProcessor(ENCODER, EncoderProcessor);
+registerProcessor(DECODER, DecoderProcessor);
