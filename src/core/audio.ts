@@ -60,7 +60,7 @@ export function toRows(where: string, input: unknown, rate: number, given: numbe
     if (input.numberOfChannels !== 1) {
       throw new MimiTypeError(
         "ERR_INVALID_ARGUMENT",
-        `${where}: the AudioBuffer has ${input.numberOfChannels} channels, expected 1; mix it down first.`,
+        `${where}: the AudioBuffer has ${input.numberOfChannels} channels, expected 1; mix them with downmix().`,
       );
     }
     return finite(where, [input.getChannelData(0)]);
