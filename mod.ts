@@ -36,6 +36,8 @@ export type {
 } from "./src/core/handles.ts";
 export type { MimiPool, PoolOptions } from "./src/core/pool.ts";
 export { MimiDecoderStream, MimiEncoderStream } from "./src/core/streams.ts";
+export { MimiDecoderStream, MimiEncoderStream, ResamplerStream } from "./src/core/streams.ts";
+export { resample, Resampler, type ResamplerOptions } from "./src/core/resample.ts";
 export { downmix } from "./src/core/downmix.ts";
 export { AudioCodes, type AudioCodesInput } from "./src/core/codes.ts";
 export type { AudioBufferLike, AudioInput, PaddingMask } from "./src/core/audio.ts";

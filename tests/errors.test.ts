@@ -101,7 +101,7 @@ cases("encode", [
     () => model.encode(tone, { samplingRate: 16000 }),
     MimiRangeError,
     "ERR_SAMPLING_RATE",
-    /24000 Hz.*16000 Hz.*resample/i,
+    /24000 Hz.*16000 Hz.*resample\(\)/,
   ],
   ["AudioBuffer rate", () => model.encode(buffer(48000, 1)), MimiRangeError, "ERR_SAMPLING_RATE", /48000/],
   [

@@ -76,9 +76,7 @@ export function checkRate(where: string, rate: number, given: unknown): void {
   if (given === undefined || given === rate) return;
   throw new MimiRangeError(
     "ERR_SAMPLING_RATE",
-    `${where}: this model works at ${rate} Hz, the audio is at ${
-      describe(given)
-    } Hz. Resample it first, for example by an OfflineAudioContext at that rate.`,
+    `${where}: this model works at ${rate} Hz, the audio is at ${describe(given)} Hz; convert it with resample().`,
   );
 }
 

@@ -1,5 +1,6 @@
 /**
- * Sine, cosine, exponential and logarithm in double precision from additions, multiplications and divisions alone.
+ * Sine, cosine, exponential, logarithm and a Bessel function in double precision from additions, multiplications and
+ * divisions alone.
  *
  * Engines differ in the last bits of `Math.sin`, `Math.exp` and their like, which is enough to change a code. These
  * give the same bits everywhere, with errors of a few units in the last place: far below the f32 they are rounded to.
@@ -59,6 +60,14 @@ export function log(x: number): number {
   let sum = 0;
   for (let k = 23; k >= 1; k -= 2) sum = 1 / k + s2 * sum;
   return n * LN2_HIGH + (2 * s * sum + n * LN2_LOW);
+}
+
+/** The modified Bessel function of order 0 (NIST DLMF 10.25.2), for |x| < 12. */
+export function besselI0(x: number): number {
+  const quarter = x * x / 4;
+  let sum = 1;
+  for (let k = 32; k >= 1; k--) sum = 1 + sum * (quarter / (k * k));
+  return sum;
 }
 
 function powerOfTwo(n: number): number {

@@ -1,11 +1,13 @@
 /**
- * The codec as TransformStreams: `source.pipeThrough(new MimiEncoderStream(model)).pipeThrough(network)...`.
+ * The codec and its resampler as TransformStreams:
+ * `source.pipeThrough(new ResamplerStream({ from: 48000, to: 24000 })).pipeThrough(new MimiEncoderStream(model))...`.
  *
  * @module
  */
 import type { AudioCodes, AudioCodesInput } from "./codes.ts";
 import type { MimiDecoder, MimiEncoder, MimiEncoderOptions } from "./handles.ts";
 import type { MimiModel } from "./model.ts";
+import { Resampler, type ResamplerOptions } from "./resample.ts";
 
 /** Samples in, codes [1, codebooks, n >= 1] out; the last partial frame when the input ends. */
 export class MimiEncoderStream extends TransformStream<Float32Array, AudioCodes> {
@@ -33,6 +35,21 @@ export class MimiDecoderStream extends TransformStream<AudioCodesInput, Float32A
       },
       flush: () => Promise.resolve(),
     }));
+  }
+}
+
+/** Mono samples at one rate in, at another out; see {@link Resampler}. */
+export class ResamplerStream extends TransformStream<Float32Array, Float32Array> {
+  /** @throws {MimiTypeError | MimiRangeError} as {@link Resampler} does. */
+  constructor(options: ResamplerOptions) {
+    const resampler = new Resampler(options);
+    const emit = (pcm: Float32Array, to: TransformStreamDefaultController<Float32Array>) => {
+      if (pcm.length > 0) to.enqueue(pcm);
+    };
+    super({
+      transform: (pcm, to) => emit(resampler.process(pcm), to),
+      flush: (to) => emit(resampler.finish(), to),
+    });
   }
 }
 
