@@ -35,7 +35,6 @@ export type {
   Tail,
 } from "./src/core/handles.ts";
 export type { MimiPool, PoolOptions } from "./src/core/pool.ts";
-export { MimiDecoderStream, MimiEncoderStream } from "./src/core/streams.ts";
 export { MimiDecoderStream, MimiEncoderStream, ResamplerStream } from "./src/core/streams.ts";
 export { resample, Resampler, type ResamplerOptions } from "./src/core/resample.ts";
 export { downmix } from "./src/core/downmix.ts";

@@ -16,6 +16,11 @@ const SHARES: Record<number, readonly number[]> = {
   6: [Math.SQRT1_2, Math.SQRT1_2, 1, 0, 0.5, 0.5], // left, right, centre, low frequencies, surround left, surround right
 };
 
+/** Share of each channel in the mix; channels past the end of the list have none. */
+export function downmixShares(channels: number): readonly number[] {
+  return SHARES[channels] ?? [1];
+}
+
 /**
  * Mixes channels down to mono, [n], as a Web Audio node with one channel and `channelInterpretation` "speakers" does:
  *
@@ -34,7 +39,7 @@ const SHARES: Record<number, readonly number[]> = {
  */
 export function downmix(channels: readonly Float32Array[]): Float32Array {
   const [first] = checkChannels(channels),
-    shares = SHARES[channels.length] ?? [1],
+    shares = downmixShares(channels.length),
     mix = new Float32Array(first.length);
   for (let i = 0; i < mix.length; i++) {
     let sum = shares[0] * first[i];

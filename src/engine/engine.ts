@@ -106,9 +106,8 @@ export class Engine {
   }
 
   /** Opens a task for an audio node. */
-  async openNode(...args: Parameters<Methods["openNode"]>): Promise<void> {
-    const [, control, link] = args;
-    await this.#call("openNode", args, [control, link.port]);
+  async openNode<Link extends { port: MessagePort }>(setup: object, control: MessagePort, link: Link): Promise<void> {
+    await this.#call("openNode", [setup, control, link], [control, link.port]);
   }
 
   /** Ends the worker. What is still asked of it fails. */

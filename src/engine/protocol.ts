@@ -41,7 +41,7 @@ export interface Methods {
   restore(part: Part, state: number, data: StateData): void;
   encode(states: number[], audio: Float32Array[], codebooks: number, frames: number): Uint16Array[];
   /** Begins to work for an audio node; `setup` and `link` are those of src/nodes/messages.ts. */
-  openNode(setup: { kind: string }, control: MessagePort, link: { port: MessagePort }): void;
+  openNode(setup: object, control: MessagePort, link: { port: MessagePort }): void;
   decode(states: number[], codes: Uint16Array[], codebooks: number, frames: number): Float32Array[];
 }
 

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { downmixShares } from "../core/downmix.ts";
 import type { FromCapture } from "./messages.ts";
 
 /** Where samples go. Met by ringbuf.js. */
@@ -24,13 +25,6 @@ export interface CaptureOptions {
   lookahead: number;
   post(message: FromCapture, transfer?: Transferable[]): void;
 }
-
-/** Shares of the channels in the mix, as Web Audio mixes down speakers (https://www.w3.org/TR/webaudio-1.1/#down-mix). */
-const SHARES: Record<number, readonly number[]> = {
-  2: [0.5, 0.5],
-  4: [0.25, 0.25, 0.25, 0.25],
-  6: [Math.SQRT1_2, Math.SQRT1_2, 1, 0, 0.5, 0.5],
-};
 
 export class Capture {
   readonly #options: CaptureOptions;
@@ -112,7 +106,7 @@ export class Capture {
 
   #mixed(channels: readonly Float32Array[], length: number): Float32Array {
     if (this.#mix.length < length) this.#mix = new Float32Array(length);
-    const mix = this.#mix, shares = SHARES[channels.length] ?? [1];
+    const mix = this.#mix, shares = downmixShares(channels.length);
     for (let i = 0; i < length; i++) {
       let sum = 0;
       if (channels.length > 0) {

@@ -1,0 +1,285 @@
+/**
+ * The node classes, over the AudioWorkletNode class of any implementation of Web Audio.
+ *
+ * @module
+ */
+import { checkOptions, describe, EngineError, MimiRangeError, NotSupportedError } from "../core/errors.ts";
+import type { MimiModel } from "../core/model.ts";
+import { DecoderCore, type DecoderInput, type DecoderStats, type MimiDecoderNodeOptions } from "./decoder.ts";
+import { EncoderCore, type EncodedFrame, type EncoderStats } from "./encoder.ts";
+import { DECODER, ENCODER } from "./messages.ts";
+import type { NodeLike } from "./node.ts";
+import { registrationOf, type WorkletContext } from "./register.ts";
+
+export interface MimiEncoderNodeOptions {
+  /** Value that the parameter `numQuantizers` begins with: 8, or what the model has if that is less. */
+  numQuantizers?: number;
+}
+
+/** What an encoder node adds to an AudioWorkletNode. */
+export interface MimiEncoder {
+  /** The model whose codes come out. */
+  readonly model: MimiModel;
+  /**
+   * Frames, one chunk each. Nothing is encoded before the first read; then at most 2 s wait, the oldest are dropped.
+   * It ends when the node or its context is closed.
+   */
+  readonly readable: ReadableStream<EncodedFrame>;
+  /**
+   * Codebooks of a frame, k-rate: the value at the frame's first sample counts, rounded, and held within what the model
+   * has. 8 of Mimi are 1.1 kbps.
+   */
+  readonly numQuantizers: AudioParam;
+  /** Seconds from a frame's first sample until it is whole and can be encoded. */
+  readonly latency: number;
+  /** Frames that nobody read in time. */
+  readonly droppedFrames: number;
+  /** Counters. @throws {InvalidStateError} on a node that is closed or has failed. */
+  getStats(): Promise<EncoderStats>;
+  /**
+   * After an `error` event: starts the worker again if it is gone, and goes on with a new stream.
+   *
+   * @throws {InvalidStateError} on a closed node; {EngineError} where the worker does not start.
+   */
+  restart(): Promise<void>;
+  /** Frees what the node has in the worker and the worklet. Disconnect it as any node. */
+  close(): void;
+}
+
+/** What a decoder node adds to an AudioWorkletNode. */
+export interface MimiDecoder {
+  readonly model: MimiModel;
+  /**
+   * Takes codes [1, codebooks, n] or frames of an encoder's `readable`. In playback mode writes are held back when about
+   * 1 s waits to be decoded. Closing it is `end()`, aborting it `clear()`.
+   */
+  readonly writable: WritableStream<DecoderInput>;
+  readonly mode: "live" | "playback";
+  /** Frames that were heard, in parts as well. Some 40 ms old, as the other figures here. */
+  readonly playedFrames: number;
+  /** Frames that wait: codes and decoded audio. */
+  readonly bufferedFrames: number;
+  /** Seconds that audio waits in the buffer when frames come evenly; adapts to how they come. */
+  readonly latency: number;
+  /** Counters. */
+  readonly stats: DecoderStats;
+  /**
+   * Puts codes in line, without waiting.
+   *
+   * @throws {MimiTypeError | MimiRangeError} for codes that no loaded codebook has.
+   * @throws {InvalidStateError} `ERR_WRONG_MODEL` for a frame of another model; on a node that is closed or has failed.
+   */
+  enqueue(input: DecoderInput): void;
+  /** Fades out and throws away everything that waits: a listener interrupts. `fade` in seconds, 0.01 by default. */
+  clear(options?: { fade?: number }): void;
+  /** No more codes of this stream; resolves when the last sample has been played, or the node was cleared or closed. */
+  end(): Promise<void>;
+  /** As {@link MimiEncoder.restart}. */
+  restart(): Promise<void>;
+  /** As {@link MimiEncoder.close}. */
+  close(): void;
+}
+
+/** The class of audio worklet nodes of an implementation, as TypeScript wants the base of a mixin to be. */
+// deno-lint-ignore no-explicit-any
+export type NodeConstructor = new (...args: any[]) => NodeLike & {
+  // deno-lint-ignore no-explicit-any
+  connect(...args: any[]): any;
+  // deno-lint-ignore no-explicit-any
+  disconnect(...args: any[]): any;
+  readonly parameters: unknown;
+};
+
+type ContextOf<Base extends NodeConstructor> = ConstructorParameters<Base>[0];
+
+export interface MimiNodes<Base extends NodeConstructor> {
+  /**
+   * Passes audio through unchanged and turns it into codes. `connect(decoder)` also sends the codes to that decoder.
+   *
+   * Events: `error` with a typed `error`.
+   */
+  MimiEncoderNode: new (
+    context: ContextOf<Base>,
+    options?: MimiEncoderNodeOptions,
+  ) => Omit<InstanceType<Base>, keyof MimiEncoder> & MimiEncoder;
+  /**
+   * Turns codes into audio, one channel. What is connected to its input is not heard.
+   *
+   * Events: `playing`, `underrun`, `overflow` and `ended`, with `detail.timestamp` (and `duration`) in microseconds of the
+   * context's clock; `error` with a typed `error`.
+   */
+  MimiDecoderNode: new (
+    context: ContextOf<Base>,
+    options?: MimiDecoderNodeOptions,
+  ) => Omit<InstanceType<Base>, keyof MimiDecoder> & MimiDecoder;
+}
+
+/** What nodes do, by node. No private fields: a node's constructor has to catch what its base throws. */
+const encoders = new WeakMap<object, EncoderCore>(), decoders = new WeakMap<object, DecoderCore>();
+
+/**
+ * Node classes for an implementation of Web Audio: the browser's own (see `MimiEncoderNode`, `MimiDecoderNode` of this
+ * module), standardized-audio-context, node-web-audio-api.
+ *
+ * ```ts
+ * import { AudioContext, AudioWorkletNode } from "standardized-audio-context";
+ * const { MimiEncoderNode } = defineMimiNodes(AudioWorkletNode!);
+ * ```
+ */
+export function defineMimiNodes<Base extends NodeConstructor>(AudioWorkletNode: Base): MimiNodes<Base> {
+  class MimiEncoderNode extends (AudioWorkletNode as NodeConstructor) implements MimiEncoder {
+    constructor(context: WorkletContext, options: MimiEncoderNodeOptions = {}) {
+      const where = "MimiEncoderNode";
+      checkOptions(where, options, ["numQuantizers"]);
+      const registration = registrationOf(where, context), { model } = registration;
+      const { numQuantizers = Math.min(8, model.numQuantizers) } = options;
+      if (!(Number.isInteger(numQuantizers) && numQuantizers >= 1 && numQuantizers <= model.numQuantizers)) {
+        throw new MimiRangeError(
+          "ERR_NUM_QUANTIZERS",
+          `${where}: numQuantizers must be an integer from 1 to ${model.numQuantizers}, got ${describe(numQuantizers)}.`,
+        );
+      }
+      try {
+        super(context, ENCODER, { parameterData: { numQuantizers } });
+      } catch (cause) {
+        throw notRegistered(where, cause);
+      }
+      encoders.set(this, new EncoderCore(this, registration));
+    }
+
+    get model(): MimiModel {
+      return encoders.get(this)!.model;
+    }
+    get readable(): ReadableStream<EncodedFrame> {
+      return encoders.get(this)!.readable;
+    }
+    get numQuantizers(): AudioParam {
+      return (this.parameters as AudioParamMap).get("numQuantizers")!;
+    }
+    get latency(): number {
+      return encoders.get(this)!.latency;
+    }
+    get droppedFrames(): number {
+      return encoders.get(this)!.droppedFrames;
+    }
+    getStats(): Promise<EncoderStats> {
+      return encoders.get(this)!.getStats();
+    }
+    restart(): Promise<void> {
+      return encoders.get(this)!.restart();
+    }
+    close(): void {
+      encoders.get(this)!.close();
+    }
+
+    override connect(destination: object, ...rest: unknown[]): unknown {
+      const decoder = decoders.get(destination);
+      if (decoder) encoders.get(this)!.link(decoder);
+      return super.connect(destination, ...rest);
+    }
+    override disconnect(...args: unknown[]): void {
+      super.disconnect(...args);
+      const [destination] = args, decoder = decoders.get(destination as object);
+      if (decoder) encoders.get(this)!.unlink(decoder);
+      else if (typeof destination !== "object") for (const each of encoders.get(this)!.links) encoders.get(this)!.unlink(each);
+    }
+  }
+
+  class MimiDecoderNode extends (AudioWorkletNode as NodeConstructor) implements MimiDecoder {
+    constructor(context: WorkletContext, options: MimiDecoderNodeOptions = {}) {
+      const where = "MimiDecoderNode";
+      checkOptions(where, options, ["mode", "buffer", "maxBuffer"]);
+      const registration = registrationOf(where, context);
+      checkDecoderOptions(where, options);
+      try {
+        super(context, DECODER, { outputChannelCount: [1] });
+      } catch (cause) {
+        throw notRegistered(where, cause);
+      }
+      decoders.set(this, new DecoderCore(this, registration, options));
+    }
+
+    get model(): MimiModel {
+      return decoders.get(this)!.model;
+    }
+    get writable(): WritableStream<DecoderInput> {
+      return decoders.get(this)!.writable;
+    }
+    get mode(): "live" | "playback" {
+      return decoders.get(this)!.mode;
+    }
+    get playedFrames(): number {
+      return decoders.get(this)!.playedFrames;
+    }
+    get bufferedFrames(): number {
+      return decoders.get(this)!.bufferedFrames;
+    }
+    get latency(): number {
+      return decoders.get(this)!.latency;
+    }
+    get stats(): DecoderStats {
+      return decoders.get(this)!.stats;
+    }
+    enqueue(input: DecoderInput): void {
+      decoders.get(this)!.enqueue(input);
+    }
+    clear(options?: { fade?: number }): void {
+      decoders.get(this)!.clear(options);
+    }
+    end(): Promise<void> {
+      return decoders.get(this)!.end();
+    }
+    restart(): Promise<void> {
+      return decoders.get(this)!.restart();
+    }
+    close(): void {
+      decoders.get(this)!.close();
+    }
+  }
+
+  return { MimiEncoderNode, MimiDecoderNode } as unknown as MimiNodes<Base>;
+}
+
+/** @throws {MimiTypeError | MimiRangeError} */
+function checkDecoderOptions(where: string, { mode, buffer, maxBuffer }: MimiDecoderNodeOptions): void {
+  if (mode !== undefined && mode !== "live" && mode !== "playback") {
+    throw new MimiRangeError("ERR_INVALID_ARGUMENT", `${where}: mode must be "live" or "playback", got ${describe(mode)}.`);
+  }
+  for (const [name, value] of Object.entries({ buffer, maxBuffer })) {
+    if (value !== undefined && !(typeof value === "number" && value >= 0 && value <= 1)) {
+      throw new MimiRangeError(
+        "ERR_OUT_OF_RANGE",
+        `${where}: ${name} must be from 0 to 1 seconds, got ${describe(value)}.`,
+      );
+    }
+  }
+}
+
+/** A module that failed while it ran is only noticed when its processors are asked for: they do not exist. */
+function notRegistered(where: string, cause: unknown): unknown {
+  if ((cause as Error)?.name !== "InvalidStateError") return cause;
+  return new EngineError("ERR_WORKLET", `${where}: the worklet module did not register its processors.`, { cause });
+}
+
+type NativeNodes = MimiNodes<typeof AudioWorkletNode>;
+
+let natives: NativeNodes | undefined;
+
+/**
+ * A class over the browser's own AudioWorkletNode that is made when it is first used: servers import this module too, and
+ * have none.
+ */
+export function nativeNode<Name extends keyof NativeNodes>(name: Name): NativeNodes[Name] {
+  const make = (): NativeNodes[Name] => {
+    if (typeof globalThis.AudioWorkletNode !== "function") {
+      throw new NotSupportedError(`${name}: this runtime has no AudioWorkletNode; give one to defineMimiNodes().`);
+    }
+    return (natives ??= defineMimiNodes(globalThis.AudioWorkletNode))[name];
+  };
+  const proxy: NativeNodes[Name] = new Proxy(function () {} as unknown as NativeNodes[Name], {
+    construct: (_target, args, newTarget) => Reflect.construct(make(), args, newTarget === proxy ? make() : newTarget),
+    // Of a function, not of a class: the prototype of a class must not be answered otherwise.
+    get: (_target, property) => Reflect.get(make(), property),
+  });
+  return proxy;
+}
