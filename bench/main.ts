@@ -6,6 +6,8 @@ import { pool } from "./pool.ts";
 import { streaming } from "./streaming.ts";
 
 const BENCHMARKS: Record<string, () => Promise<void>> = { frames, streaming, memory, pool };
+import { resampling } from "./resample.ts";
+const BENCHMARKS: Record<string, () => Promise<void>> = { frames, streaming, resample: resampling, memory };
 
 const asked = process.argv.slice(2), unknown = asked.filter((name) => !Object.hasOwn(BENCHMARKS, name));
 if (unknown.length > 0) {
