@@ -3,11 +3,10 @@ import { cpus } from "node:os";
 import { frames } from "./frames.ts";
 import { memory } from "./memory.ts";
 import { pool } from "./pool.ts";
+import { resampling } from "./resample.ts";
 import { streaming } from "./streaming.ts";
 
-const BENCHMARKS: Record<string, () => Promise<void>> = { frames, streaming, memory, pool };
-import { resampling } from "./resample.ts";
-const BENCHMARKS: Record<string, () => Promise<void>> = { frames, streaming, resample: resampling, memory };
+const BENCHMARKS: Record<string, () => Promise<void>> = { frames, streaming, resample: resampling, memory, pool };
 
 const asked = process.argv.slice(2), unknown = asked.filter((name) => !Object.hasOwn(BENCHMARKS, name));
 if (unknown.length > 0) {

@@ -21,7 +21,7 @@ export function bundleModule(name: string): Promise<string> {
 
 /** What the build makes of the engine's worker: an ES module. */
 export function bundleWorker(): Promise<string> {
-  return once("worker", () => bundleStandalone("src/engine/worker.ts"));
+  return once("worker", () => bundleStandalone("src/worker.ts"));
 }
 
 /** What the build makes of the worklet: a classic script. */
