@@ -17,7 +17,10 @@ if (runtime.hasFiles()) {
   parentPort!.on("message", (message: ToWorker) => void host.receive(message));
   parentPort!.postMessage({} satisfies FromWorker);
 } else {
-  const host = new Host((message, transfer = []) => globalThis.postMessage(message, { transfer }), openNode as OpenNode);
+  const host = new Host(
+    (message, transfer = []) => globalThis.postMessage(message, { transfer }),
+    openNode as OpenNode,
+  );
   globalThis.onmessage = ({ data }: MessageEvent<ToWorker>) => void host.receive(data);
   globalThis.postMessage({ lock: await holdLock() } satisfies FromWorker);
 }

@@ -1,4 +1,4 @@
-/** Imports point one way: cli and file -> load -> engine -> parts -> hub, backends -> core. */
+/** Imports point one way: cli, nodes and file -> load -> engine -> parts -> hub, backends -> core. */
 import assert from "node:assert/strict";
 import { readdir, readFile } from "node:fs/promises";
 import { join, relative } from "node:path";
@@ -16,7 +16,8 @@ const ALLOWED: Record<string, string[]> = {
   "src/parts.ts": ["src/core", "src/backends", "src/hub", "models"],
   "src/engine": ["src/core", "src/hub", "src/parts.ts"],
   "src/load.ts": ["src/core", "src/hub", "src/parts.ts", "src/engine"],
-  "src/worker.ts": ["src/engine", "src/hub"],
+  "src/nodes": ["src/core", "src/engine", "src/load.ts"],
+  "src/worker.ts": ["src/engine", "src/hub", "src/nodes"],
   "src/file": ["src/core"],
   "src/cli": ["src/core", "src/file", "src/load.ts", "src/hub", "models", "mod.ts"],
   "mod.ts": ["src/core", "src/backends", "src/hub", "src/load.ts", "src/parts.ts", "src/engine"],

@@ -75,7 +75,12 @@ export class Capture {
       if (this.#lost > 0) post({ type: "lost", samples: this.#lost });
       post({ type: "start", at });
       this.#running = true;
-      this.#written = this.#sent = this.#lost = this.#begun = this.#whole = 0;
+      this.#written =
+        this.#sent =
+        this.#lost =
+        this.#begun =
+        this.#whole =
+          0;
       this.#quantizers = [];
     }
     if (room < length) {
@@ -92,7 +97,12 @@ export class Capture {
     }
     if (this.#written < (this.#whole + 1) * frame + lookahead) return;
     while (this.#written >= (this.#whole + 1) * frame + lookahead) this.#whole++;
-    const told = { type: "audio" as const, written: this.#written, quantizers: this.#quantizers, nonFinite: this.#nonFinite };
+    const told = {
+      type: "audio" as const,
+      written: this.#written,
+      quantizers: this.#quantizers,
+      nonFinite: this.#nonFinite,
+    };
     this.#quantizers = [];
     this.#nonFinite = 0;
     if (shared) post(told);

@@ -6,7 +6,13 @@
 import { type AudioCodesInput, checkCodebooks, toAudioCodes } from "../core/codes.ts";
 import { checkOptions, describe, InvalidStateError, MimiRangeError, MimiTypeError } from "../core/errors.ts";
 import type { EncodedFrame, EncoderCore } from "./encoder.ts";
-import type { DecoderSetup, FromDecoderProcessor, FromDecoderTask, ToDecoderProcessor, ToDecoderTask } from "./messages.ts";
+import type {
+  DecoderSetup,
+  FromDecoderProcessor,
+  FromDecoderTask,
+  ToDecoderProcessor,
+  ToDecoderTask,
+} from "./messages.ts";
 import { NodeCore, type NodeLike } from "./node.ts";
 import type { PlayoutCounts } from "./playout.ts";
 import type { Registration } from "./register.ts";
@@ -154,7 +160,10 @@ export class DecoderCore extends NodeCore<ToDecoderTask, FromDecoderTask> {
       throw new MimiTypeError("ERR_INVALID_ARGUMENT", `${where}: a node takes one row, got a batch of ${batch}.`);
     }
     checkCodebooks(where, codebooks, numQuantizers, config);
-    return Array.from({ length: frames }, (_, t) => Uint16Array.from({ length: codebooks }, (_, k) => data[k * frames + t]));
+    return Array.from(
+      { length: frames },
+      (_, t) => Uint16Array.from({ length: codebooks }, (_, k) => data[k * frames + t]),
+    );
   }
 
   get writable(): WritableStream<DecoderInput> {
@@ -192,7 +201,10 @@ export class DecoderCore extends NodeCore<ToDecoderTask, FromDecoderTask> {
     checkOptions(where, options, ["fade"]);
     const { fade = 0.01 } = options;
     if (!(typeof fade === "number" && fade >= 0 && fade <= CAPACITY)) {
-      throw new MimiRangeError("ERR_OUT_OF_RANGE", `${where}: fade must be from 0 to ${CAPACITY} seconds, got ${describe(fade)}.`);
+      throw new MimiRangeError(
+        "ERR_OUT_OF_RANGE",
+        `${where}: fade must be from 0 to ${CAPACITY} seconds, got ${describe(fade)}.`,
+      );
     }
     this.node.port.postMessage(
       { type: "clear", fade: Math.round(fade * this.node.context.sampleRate) } satisfies ToDecoderProcessor,
@@ -203,8 +215,7 @@ export class DecoderCore extends NodeCore<ToDecoderTask, FromDecoderTask> {
 
   /** Takes frames of an encoder from a port. */
   receiveFrom(encoder: EncoderCore, port: MessagePort): void {
-    const where = this.checkOpen("connect"), id = this.#nextId++;
-    void where;
+    const id = this.#nextId++;
     this.#sources.set(encoder, id);
     this.tell({ type: "link", id, port }, [port]);
   }
@@ -222,7 +233,8 @@ export class DecoderCore extends NodeCore<ToDecoderTask, FromDecoderTask> {
   }
 
   #hear(message: FromDecoderProcessor): void {
-    const { sampleRate } = this.node.context, microseconds = (samples: number) => Math.round(samples / sampleRate * 1e6);
+    const { sampleRate } = this.node.context,
+      microseconds = (samples: number) => Math.round(samples / sampleRate * 1e6);
     if (message.type === "state") {
       this.#counts = message.counts;
       this.#buffer = message.buffer;
@@ -232,7 +244,10 @@ export class DecoderCore extends NodeCore<ToDecoderTask, FromDecoderTask> {
     if (type === "ended") this.#ends.shift()?.();
     this.node.dispatchEvent(
       new CustomEvent(type, {
-        detail: { timestamp: microseconds(message.frame + at), ...("samples" in rest && { duration: microseconds(samples) }) },
+        detail: {
+          timestamp: microseconds(message.frame + at),
+          ...("samples" in rest && { duration: microseconds(samples) }),
+        },
       }),
     );
   }

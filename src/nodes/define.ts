@@ -6,7 +6,7 @@
 import { checkOptions, describe, EngineError, MimiRangeError, NotSupportedError } from "../core/errors.ts";
 import type { MimiModel } from "../core/model.ts";
 import { DecoderCore, type DecoderInput, type DecoderStats, type MimiDecoderNodeOptions } from "./decoder.ts";
-import { EncoderCore, type EncodedFrame, type EncoderStats } from "./encoder.ts";
+import { type EncodedFrame, EncoderCore, type EncoderStats } from "./encoder.ts";
 import { DECODER, ENCODER } from "./messages.ts";
 import type { NodeLike } from "./node.ts";
 import { registrationOf, type WorkletContext } from "./register.ts";
@@ -128,6 +128,7 @@ const encoders = new WeakMap<object, EncoderCore>(), decoders = new WeakMap<obje
  */
 export function defineMimiNodes<Base extends NodeConstructor>(AudioWorkletNode: Base): MimiNodes<Base> {
   class MimiEncoderNode extends (AudioWorkletNode as NodeConstructor) implements MimiEncoder {
+    // deno-lint-ignore constructor-super -- it is called, inside try
     constructor(context: WorkletContext, options: MimiEncoderNodeOptions = {}) {
       const where = "MimiEncoderNode";
       checkOptions(where, options, ["numQuantizers"]);
@@ -136,7 +137,9 @@ export function defineMimiNodes<Base extends NodeConstructor>(AudioWorkletNode: 
       if (!(Number.isInteger(numQuantizers) && numQuantizers >= 1 && numQuantizers <= model.numQuantizers)) {
         throw new MimiRangeError(
           "ERR_NUM_QUANTIZERS",
-          `${where}: numQuantizers must be an integer from 1 to ${model.numQuantizers}, got ${describe(numQuantizers)}.`,
+          `${where}: numQuantizers must be an integer from 1 to ${model.numQuantizers}, got ${
+            describe(numQuantizers)
+          }.`,
         );
       }
       try {
@@ -181,11 +184,14 @@ export function defineMimiNodes<Base extends NodeConstructor>(AudioWorkletNode: 
       super.disconnect(...args);
       const [destination] = args, decoder = decoders.get(destination as object);
       if (decoder) encoders.get(this)!.unlink(decoder);
-      else if (typeof destination !== "object") for (const each of encoders.get(this)!.links) encoders.get(this)!.unlink(each);
+      else if (typeof destination !== "object") {
+        for (const each of encoders.get(this)!.links) encoders.get(this)!.unlink(each);
+      }
     }
   }
 
   class MimiDecoderNode extends (AudioWorkletNode as NodeConstructor) implements MimiDecoder {
+    // deno-lint-ignore constructor-super -- it is called, inside try
     constructor(context: WorkletContext, options: MimiDecoderNodeOptions = {}) {
       const where = "MimiDecoderNode";
       checkOptions(where, options, ["mode", "buffer", "maxBuffer"]);
@@ -243,7 +249,10 @@ export function defineMimiNodes<Base extends NodeConstructor>(AudioWorkletNode: 
 /** @throws {MimiTypeError | MimiRangeError} */
 function checkDecoderOptions(where: string, { mode, buffer, maxBuffer }: MimiDecoderNodeOptions): void {
   if (mode !== undefined && mode !== "live" && mode !== "playback") {
-    throw new MimiRangeError("ERR_INVALID_ARGUMENT", `${where}: mode must be "live" or "playback", got ${describe(mode)}.`);
+    throw new MimiRangeError(
+      "ERR_INVALID_ARGUMENT",
+      `${where}: mode must be "live" or "playback", got ${describe(mode)}.`,
+    );
   }
   for (const [name, value] of Object.entries({ buffer, maxBuffer })) {
     if (value !== undefined && !(typeof value === "number" && value >= 0 && value <= 1)) {

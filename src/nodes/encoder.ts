@@ -6,7 +6,14 @@
 import type { AudioCodes } from "../core/codes.ts";
 import { InvalidStateError, MimiRangeError } from "../core/errors.ts";
 import type { DecoderCore } from "./decoder.ts";
-import type { EncoderSetup, EncoderTaskStats, FrameData, FromEncoderTask, ToEncoderProcessor, ToEncoderTask } from "./messages.ts";
+import type {
+  EncoderSetup,
+  EncoderTaskStats,
+  FrameData,
+  FromEncoderTask,
+  ToEncoderProcessor,
+  ToEncoderTask,
+} from "./messages.ts";
 import { NodeCore, type NodeLike } from "./node.ts";
 import type { Registration } from "./register.ts";
 

@@ -182,8 +182,9 @@ export class Playout {
     if (!this.#falling) {
       if (available >= left && left <= fade) this.#falling = { left, length: left, then: "end" };
       // What a fade needs is kept back, since a buffer tells that it is dry only when it is.
-      else if (available <= fade && available < left) this.#falling = { left: available, length: available, then: "dry" };
-      else this.#shed(available);
+      else if (available <= fade && available < left) {
+        this.#falling = { left: available, length: available, then: "dry" };
+      } else this.#shed(available);
     }
     const most = this.#falling?.left ?? Math.min(this.#available(), left) - fade;
     const n = Math.min(output.length - from, most);

@@ -3,7 +3,15 @@
  *
  * @module
  */
-import { checkOptions, describe, EngineError, InvalidStateError, MimiTypeError, NotSupportedError, reasonOf } from "../core/errors.ts";
+import {
+  checkOptions,
+  describe,
+  EngineError,
+  InvalidStateError,
+  MimiTypeError,
+  NotSupportedError,
+  reasonOf,
+} from "../core/errors.ts";
 import { MimiModel } from "../core/model.ts";
 import type { Engine } from "../engine/engine.ts";
 import { engineOf } from "../load.ts";

@@ -236,7 +236,9 @@ class DecoderTask {
     if (this.#working) return;
     this.#working = true;
     this.#loop().catch((error) => {
-      if (!this.#closed) this.#control.postMessage({ type: "failed", error: errorToData(error) } satisfies FromDecoderTask);
+      if (!this.#closed) {
+        this.#control.postMessage({ type: "failed", error: errorToData(error) } satisfies FromDecoderTask);
+      }
     }).finally(() => this.#working = false);
   }
 
@@ -283,7 +285,13 @@ class DecoderTask {
   #tell(): void {
     const queued = this.#queue.filter((item) => item !== "end").length;
     this.#control.postMessage(
-      { type: "state", decoded: this.#decoded, dropped: this.#dropped, queued, received: this.#received } satisfies FromDecoderTask,
+      {
+        type: "state",
+        decoded: this.#decoded,
+        dropped: this.#dropped,
+        queued,
+        received: this.#received,
+      } satisfies FromDecoderTask,
     );
   }
 }

@@ -66,7 +66,11 @@ class EncoderProcessor extends AudioWorkletProcessor {
     };
   }
 
-  process([input]: Float32Array[][], [output]: Float32Array[][], { numQuantizers }: Record<string, Float32Array>): boolean {
+  process(
+    [input]: Float32Array[][],
+    [output]: Float32Array[][],
+    { numQuantizers }: Record<string, Float32Array>,
+  ): boolean {
     input.forEach((channel, c) => output[c]?.set(channel));
     this.#capture?.take(input, output[0].length, currentFrame, numQuantizers[0]);
     return !this.#closed;
@@ -93,7 +97,11 @@ class DecoderProcessor extends AudioWorkletProcessor {
     };
   }
 
-  #attach({ link: { port, ring: storage, capacity }, mode, frame, buffer, maxBuffer, fade }: ToDecoderProcessor & { type: "attach" }): void {
+  #attach(
+    { link: { port, ring: storage, capacity }, mode, frame, buffer, maxBuffer, fade }: ToDecoderProcessor & {
+      type: "attach";
+    },
+  ): void {
     const own = ring(storage ?? ownStorage(capacity));
     const playout = new Playout(
       own,

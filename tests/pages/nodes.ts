@@ -1,6 +1,13 @@
 /** What tests ask of the nodes in a page. */
 import { MimiModel } from "../../mod.ts";
-import { type EncodedFrame, MimiDecoderNode, MimiEncoderNode, registerMimi } from "../../src/nodes/mod.ts";
+import {
+  type DecoderStats,
+  type EncodedFrame,
+  type EncoderStats,
+  MimiDecoderNode,
+  MimiEncoderNode,
+  registerMimi,
+} from "../../src/nodes/mod.ts";
 
 /** Float32Array or Uint16Array as text, for the way to the test. */
 function pack(values: Float32Array | Uint16Array): string {
@@ -63,8 +70,22 @@ function logEvents(node: EventTarget): NodeEvent[] {
   return events;
 }
 
+/** What came of a microphone's session. Audio and codes are packed. */
+export interface Session {
+  isolated: boolean;
+  sampleRate: number;
+  /** First sample of the recording, as the context counts. */
+  from: number;
+  /** Of the encoder and of the decoder. */
+  tracks: string[];
+  frames: { index: number; timestamp: number; duration: number; codes: string }[];
+  events: NodeEvent[];
+  encoderStats: EncoderStats;
+  decoderStats: DecoderStats;
+}
+
 /** Microphone -> encoder -> decoder for a while; `block` seconds of it this thread does nothing else. */
-export async function microphone(options: { sampleRate: number; seconds: number; block?: number }): Promise<unknown> {
+export async function microphone(options: { sampleRate: number; seconds: number; block?: number }): Promise<Session> {
   const context = await liveContext(options.sampleRate);
   const stream = await navigator.mediaDevices.getUserMedia({
     audio: { echoCancellation: false, noiseSuppression: false, autoGainControl: false },
@@ -104,6 +125,5 @@ export async function microphone(options: { sampleRate: number; seconds: number;
     events,
     encoderStats,
     decoderStats,
-    latency: [encoder.latency, decoder.latency],
   };
 }
