@@ -46,7 +46,7 @@ export interface TestPage<Module> {
 export interface TestBrowser {
   /**
    * Opens an address in a profile of the test's own. An error on its console, one that nobody caught or a crash fails the
-   * test, unless it matches one of `expected`.
+   * test, unless it matches one of `expected`. Worklets have no console here: what goes wrong in them is an event of a node.
    */
   open<Module = Functions>(address: string, options?: { expected?: RegExp[] }): Promise<TestPage<Module>>;
   serve(site: Site, policy?: Policy): Promise<TestServer>;

@@ -1,10 +1,10 @@
 /**
  * Where tests find a browser: `MIMI_CHROMIUM`, else the Chromium that npm brings for Linux on x64, else one that is installed.
- * Tests run it under Node only, since Playwright does.
+ * Tests run it under Node only, where Playwright is at home.
  */
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdir, rename, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdir, rename, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -23,15 +23,22 @@ const INSTALLED = [
   "/Applications/Chromium.app/Contents/MacOS/Chromium",
   "C:\\Program Files\\Google\\Chrome\\Application\\chrome.exe",
 ];
-const fromNpm = process.platform === "linux" && process.arch === "x64";
+/** The libraries that come with the Chromium of npm ask for glibc 2.34: Debian 12, Ubuntu 22.04. */
+const fromNpm = process.platform === "linux" && process.arch === "x64" && glibc() >= 34;
 const installed = process.env.MIMI_CHROMIUM || (fromNpm ? undefined : INSTALLED.find((path) => existsSync(path)));
 
 /** Why there is no browser for tests here; `false` where there is one. */
 export const noBrowser: string | false = "Deno" in globalThis || "Bun" in globalThis
   ? "browser tests run under Node"
   : !fromNpm && !installed
-  ? `no Chromium for ${process.platform} ${process.arch}: install one, or name it in MIMI_CHROMIUM`
+  ? `no Chromium from npm for ${process.platform} ${process.arch}: install one, or name it in MIMI_CHROMIUM`
   : false;
+
+/** The minor version of glibc 2, 0 where there is another C library. */
+function glibc(): number {
+  const { header } = process.report?.getReport() as { header?: { glibcVersionRuntime?: string } } ?? {};
+  return Number(header?.glibcVersionRuntime?.split(".")[1] ?? 0);
+}
 
 export async function findChromium(): Promise<Chromium> {
   if (installed) return { executablePath: installed, env: {} };
@@ -67,6 +74,7 @@ async function unpack(): Promise<string> {
       '<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd">' +
         '<fontconfig><dir prefix="relative">fonts</dir><cachedir prefix="xdg">fontconfig</cachedir></fontconfig>\n',
     );
+    await chmod(`${part}/chromium`, 0o755); // for whoever runs the tests, not only for us
     await rename(part, folder);
   } catch (error) {
     if (!existsSync(folder)) throw error; // else another run was faster

@@ -29,7 +29,7 @@ function strict(script: string, worker: string): string {
 }
 
 const TYPES: Record<string, string> = {
-  ".html": "text/html",
+  ".html": "text/html; charset=utf-8",
   ".js": "text/javascript",
   ".mjs": "text/javascript",
   ".json": "application/json",
