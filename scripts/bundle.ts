@@ -24,7 +24,11 @@ export async function bundleStandalone(source: string): Promise<string> {
   return await bundle({ file: source }, STANDALONE[source]);
 }
 
-/** One self-contained script of a file, or of some text that stands beside the files of `folder`. */
+/**
+ * One self-contained script for browsers, of a file or of some text that stands beside the files of `folder`.
+ *
+ * @throws what esbuild finds wrong, such as an import of `node:fs`.
+ */
 export async function bundle(
   entry: { file: string } | { text: string; folder: string },
   format: Format = "esm",
@@ -39,8 +43,7 @@ export async function bundle(
     format,
     platform: "browser",
     target: "es2022",
-    external: ["node:*"],
-    logLevel: "error",
+    logLevel: "silent",
     logOverride: { "empty-import-meta": "error" },
   });
   return output.text;
