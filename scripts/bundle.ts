@@ -8,20 +8,20 @@ import { fileURLToPath } from "node:url";
 
 export const ROOT: string = fileURLToPath(new URL("../", import.meta.url));
 
-/** Sources whose output stands alone. A worklet is a classic script: some implementations of Web Audio wrap its text. */
-const STANDALONE: Record<string, Format> = {
-  "src/worker.ts": "esm",
-  "src/nodes/worklet.ts": "iife",
-};
+/**
+ * Sources whose output stands alone. They become classic scripts: some implementations of Web Audio wrap the text of a
+ * worklet, and webpack minifies a file that it does not bundle as a script.
+ */
+const STANDALONE = ["src/worker.ts", "src/nodes/worklet.ts"];
 
 /** Those of them that this tree has. */
 export function standaloneSources(): string[] {
-  return Object.keys(STANDALONE).filter((source) => existsSync(ROOT + source));
+  return STANDALONE.filter((source) => existsSync(ROOT + source));
 }
 
-/** The text of a standalone file. @throws what esbuild finds wrong, such as `import.meta` in a worklet. */
+/** The text of a standalone file. @throws what esbuild finds wrong, such as `import.meta` in it. */
 export async function bundleStandalone(source: string): Promise<string> {
-  return await bundle({ file: source }, STANDALONE[source]);
+  return await bundle({ file: source }, "iife");
 }
 
 /**

@@ -10,7 +10,8 @@ import { Engine } from "./engine/engine.ts";
 import { checkWorkerOption, type WorkerOptions } from "./engine/spawn.ts";
 import { readJSON } from "./hub/files.ts";
 import type { ModelSource } from "./hub/source.ts";
-import { checkParts, loadParts, openFolder, type PartsOptions, resolveSource } from "./parts.ts";
+import { checkParts, loadParts, openFolder, type PartsOptions } from "./parts.ts";
+import { resolveSource } from "./resolve.ts";
 
 /** Where and how a model is loaded. */
 export interface LoadOptions extends PartsOptions {

@@ -15,8 +15,7 @@ import type { MimiModelParts } from "./core/model.ts";
 import { type ByteSource, Safetensors } from "./core/safetensors.ts";
 import { open, type Progress, readJSON } from "./hub/files.ts";
 import { openRepositoryFile } from "./hub/repository.ts";
-import * as runtime from "./hub/runtime.ts";
-import { type ModelSource, parseSource } from "./hub/source.ts";
+import type { ResolvedSource } from "./resolve.ts";
 
 /** What is loaded of a model, and from where. */
 export interface PartsOptions {
@@ -43,32 +42,6 @@ export interface PartsOptions {
   signal?: AbortSignal;
   /** Called while files of a repository or an address come in. */
   onProgress?: (progress: Progress) => void;
-}
-
-/** A source whose addresses are absolute, as plain data: it means the same in every thread. */
-export type ResolvedSource =
-  | { kind: "repository"; repository: string }
-  | { kind: "location"; href: string }
-  | { kind: "files"; config?: string; weights: string; preprocessor?: string };
-
-/** @throws {MimiTypeError} for what is no source. */
-export async function resolveSource(source: ModelSource): Promise<ResolvedSource> {
-  const parsed = parseSource(source);
-  switch (parsed.kind) {
-    case "repository":
-      return parsed;
-    case "location": {
-      const { location } = parsed;
-      return { kind: "location", href: (typeof location === "string" ? await pathToURL(location) : location).href };
-    }
-    case "embedded":
-    case "files": {
-      const { config, weights, preprocessor } = parsed.kind === "files"
-        ? parsed.files
-        : (await import("../models/mini/mod.ts")).mini;
-      return { kind: "files", config: config?.href, weights: weights.href, preprocessor: preprocessor?.href };
-    }
-  }
 }
 
 /** Checks the options that say what to load. @throws {MimiTypeError | NotSupportedError} */
@@ -193,12 +166,4 @@ function official(): ByteSource {
     size: bytes.length,
     read: (offset, length) => Promise.resolve(bytes.subarray(offset, offset + length)),
   };
-}
-
-async function pathToURL(location: string): Promise<URL> {
-  if (!runtime.hasFiles()) return new URL(location, globalThis.location?.href);
-  const [path, url, os] = await Promise.all([runtime.path(), runtime.url(), runtime.os()]);
-  return url.pathToFileURL(
-    path.resolve(location.startsWith("~/") ? path.join(os.homedir(), location.slice(2)) : location),
-  );
 }

@@ -8,7 +8,10 @@ import type { FromWorker, ToWorker } from "./engine/protocol.ts";
 import * as runtime from "./hub/runtime.ts";
 import { openNode } from "./nodes/tasks.ts";
 
-if (runtime.hasFiles()) {
+// No await here: minifiers of some bundlers read this file as a script.
+void (runtime.hasFiles() ? inThread() : inWebWorker());
+
+async function inThread(): Promise<void> {
   const { parentPort } = await runtime.workerThreads();
   const host = new Host(
     (message, transfer) => parentPort!.postMessage(message, transfer as import("node:worker_threads").Transferable[]),
@@ -16,7 +19,9 @@ if (runtime.hasFiles()) {
   );
   parentPort!.on("message", (message: ToWorker) => void host.receive(message));
   parentPort!.postMessage({} satisfies FromWorker);
-} else {
+}
+
+async function inWebWorker(): Promise<void> {
   const host = new Host(
     (message, transfer = []) => globalThis.postMessage(message, { transfer }),
     openNode as OpenNode,

@@ -7,7 +7,8 @@ import type { Ports, Program, ProgramMemory, State, StateData } from "../core/ba
 import { MimiConfig } from "../core/config.ts";
 import { InvalidStateError } from "../core/errors.ts";
 import type { MimiModelParts } from "../core/model.ts";
-import type { PartsOptions, ResolvedSource } from "../parts.ts";
+import type { PartsOptions } from "../parts.ts";
+import type { ResolvedSource } from "../resolve.ts";
 import { errorFromData, type FromWorker, type LoadedModel, type Method, type Methods, type Part } from "./protocol.ts";
 import { type EngineWorker, spawn, type WorkerOptions } from "./spawn.ts";
 

@@ -8,7 +8,8 @@
 import type { ProgramMemory, StateData } from "../core/backend.ts";
 import * as errors from "../core/errors.ts";
 import type { Progress } from "../hub/files.ts";
-import type { PartsOptions, ResolvedSource } from "../parts.ts";
+import type { PartsOptions } from "../parts.ts";
+import type { ResolvedSource } from "../resolve.ts";
 
 export type Part = "encoder" | "decoder";
 

@@ -5,6 +5,7 @@
  */
 import { checkOptions, describe, EngineError, LoadError, MimiTypeError, reasonOf } from "../core/errors.ts";
 import * as runtime from "../hub/runtime.ts";
+import { workerFile } from "../worker-file.ts";
 import type { FromWorker, ToWorker } from "./protocol.ts";
 
 export interface WorkerOptions {
@@ -50,19 +51,10 @@ export function checkWorkerOption(where: string, option: unknown): WorkerOptions
  */
 export function spawn(options: WorkerOptions): Promise<EngineWorker> {
   const url = new URL(
-    options.url ?? ownFile(),
+    options.url ?? workerFile(),
     runtime.hasFiles() ? import.meta.url : globalThis.location?.href,
   );
   return runtime.hasFiles() ? spawnThread(url) : spawnWebWorker(url, options.blob);
-}
-
-/** The worker's program; bundlers take it along as it is. */
-function ownFile(): URL {
-  if (!import.meta.url.endsWith(".ts")) return new URL("../worker.js", import.meta.url);
-  // Sources run unbuilt. The name is no literal, so that bundlers do not look for it.
-  const { deno, bun } = process.versions, { typescript } = process.features as { typescript?: unknown };
-  const name = deno || bun || typescript ? "worker.ts" : "worker-tsx.mjs";
-  return new URL(`../${name}`, import.meta.url);
 }
 
 async function spawnThread(url: URL): Promise<EngineWorker> {

@@ -19,12 +19,12 @@ export function bundleModule(name: string): Promise<string> {
   return once(name, () => bundle({ file: `tests/pages/${name}.ts` }));
 }
 
-/** What the build makes of the engine's worker: an ES module. */
+/** What the build makes of the engine's worker. */
 export function bundleWorker(): Promise<string> {
   return once("worker", () => bundleStandalone("src/worker.ts"));
 }
 
-/** What the build makes of the worklet: a classic script. */
+/** What the build makes of the worklet. */
 export function bundleWorklet(): Promise<string> {
   return once("worklet", () => bundleStandalone("src/nodes/worklet.ts"));
 }

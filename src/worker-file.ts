@@ -1,0 +1,12 @@
+/**
+ * Where the worker's program is: beside this file, or beside the bundle that this file became a part of.
+ *
+ * @module
+ */
+export function workerFile(): URL {
+  const here = import.meta.url;
+  if (!here.endsWith(".ts")) return new URL("./worker.js", import.meta.url); // written so that bundlers take it along
+  // Sources run unbuilt.
+  const { deno, bun } = process.versions, { typescript } = process.features as { typescript?: unknown };
+  return new URL(deno || bun || typescript ? "./worker.ts" : "./worker-tsx.mjs", here);
+}
