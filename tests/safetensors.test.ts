@@ -102,6 +102,12 @@ test("accepted: empty, empty tensors, scalars, odd names, trailing spaces, metad
   assert.deepEqual(await file.read("z"), new Float32Array(0));
   assert.deepEqual(await file.read("__proto__"), Float32Array.of(1.5));
   await assert.rejects(file.read("i"), { code: "ERR_SAFETENSORS", message: /"i" has dtype I64; F32, F16 and BF16/ });
+  assert.deepEqual(await file.integers("i"), BigInt64Array.of(0n));
+  await assert.rejects(file.integers("z"), {
+    code: "ERR_SAFETENSORS",
+    message: /"z" has dtype F32, expected integers/,
+  });
+  await assert.rejects(file.integers("nope"), { code: "ERR_SAFETENSORS", message: /no tensor "nope"/ });
   await assert.rejects(file.read("nope"), { code: "ERR_SAFETENSORS", message: /no tensor "nope"/ });
 });
 

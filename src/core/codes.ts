@@ -70,10 +70,10 @@ export function toAudioCodes(where: string, input: unknown, size: number): Audio
   const [batch, codebooks, frames] = shape.length === 3 ? shape : [1, ...shape];
   const out = new Uint16Array(data.length);
   for (let i = 0; i < data.length; i++) {
-    const value = data[i];
+    const value = data[i], code = typeof value === "bigint" ? Number(value) : value;
     // The common case first: no position to work out.
-    out[i] = typeof value === "number" && value >= 0 && value < size && Number.isInteger(value)
-      ? value
+    out[i] = typeof code === "number" && code >= 0 && code < size && Number.isInteger(code)
+      ? code
       : checkCode(where, value, size, [
         Math.floor(i / (codebooks * frames)),
         Math.floor(i / frames) % codebooks,

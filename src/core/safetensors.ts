@@ -6,6 +6,7 @@
  * @module
  */
 import { FormatError } from "./errors.ts";
+import { type Integers, isIntegerType, toIntegers } from "./integers.ts";
 import { sizeOf } from "./network.ts";
 
 /** Random access to bytes: a file, a range-capable server, or an array in memory. */
@@ -60,7 +61,7 @@ export interface TensorInfo {
   length: number;
 }
 
-/** An opened file: its table of contents, and its tensors as f32 on request. */
+/** An opened file: its table of contents, and its tensors as f32 or integers on request. */
 export class Safetensors {
   readonly tensors: ReadonlyMap<string, TensorInfo>;
   readonly metadata: Readonly<Record<string, string>>;
@@ -120,16 +121,14 @@ export class Safetensors {
    * @throws {FormatError} `ERR_SAFETENSORS` for another data type.
    */
   async read(name: string, from: number = 0, count?: number): Promise<Float32Array> {
-    const info = this.tensors.get(name);
-    if (!info) throw new FormatError("ERR_SAFETENSORS", `${this.name}: there is no tensor "${name}".`);
-    const rows = info.shape[0] ?? 1, rowBytes = rows ? info.length / rows : 0;
+    const info = this.#find(name), rows = info.shape[0] ?? 1, rowBytes = rows ? info.length / rows : 0;
     const bytes = await readExactly(this.#source, info.offset + from * rowBytes, (count ?? rows - from) * rowBytes);
     switch (info.dtype) {
       case "F32":
         // A copy only where the bytes do not lie on a float's boundary.
         return bytes.byteOffset % 4 === 0
           ? new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4)
-          : new Float32Array(bytes.slice().buffer);
+          : new Float32Array(new Uint8Array(bytes).buffer);
       case "BF16":
         return widen(bytes, (bits, out) => {
           const words = new Uint32Array(out.buffer);
@@ -148,8 +147,25 @@ export class Safetensors {
     }
   }
 
+  /**
+   * Values of a tensor of integers, signed or not, of 8 to 64 bits.
+   *
+   * @throws {FormatError} `ERR_SAFETENSORS` for another data type.
+   */
+  async integers(name: string): Promise<Integers> {
+    const { dtype, offset, length } = this.#find(name);
+    if (isIntegerType(dtype)) return toIntegers(await readExactly(this.#source, offset, length), dtype);
+    throw new FormatError("ERR_SAFETENSORS", `${this.name}: tensor "${name}" has dtype ${dtype}, expected integers.`);
+  }
+
   async close(): Promise<void> {
     await this.#source.close?.();
+  }
+
+  #find(name: string): TensorInfo {
+    const info = this.tensors.get(name);
+    if (!info) throw new FormatError("ERR_SAFETENSORS", `${this.name}: there is no tensor "${name}".`);
+    return info;
   }
 }
 
@@ -204,7 +220,7 @@ function checkEntry(name: string, entry: unknown, fail: Fail): TensorInfo {
 }
 
 function widen(bytes: Uint8Array, convert: (bits: Uint16Array, out: Float32Array) => void): Float32Array {
-  const aligned = bytes.byteOffset % 2 === 0 ? bytes : bytes.slice();
+  const aligned = bytes.byteOffset % 2 === 0 ? bytes : new Uint8Array(bytes);
   const bits = new Uint16Array(aligned.buffer, aligned.byteOffset, aligned.byteLength / 2);
   const out = new Float32Array(bits.length);
   convert(bits, out);

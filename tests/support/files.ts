@@ -1,6 +1,6 @@
 /** Files of the test folder, read the way the library reads weights. */
 import { fileURLToPath } from "node:url";
-import { Safetensors } from "../../src/core/safetensors.ts";
+import { bytesInMemory, Safetensors } from "../../src/core/safetensors.ts";
 import { openFile, readJSON } from "../../src/hub/files.ts";
 
 export const TESTS: URL = new URL("../", import.meta.url);
@@ -26,17 +26,10 @@ export async function openGolden(name: string): Promise<Golden> {
   const path = testPath(`goldens/${name}.safetensors`), source = await openFile(path);
   const bytes = await source.read(0, source.size);
   await source.close?.();
-  const file = await Safetensors.open({
-    name: path,
-    size: bytes.length,
-    read: (o, n) => Promise.resolve(bytes.subarray(o, o + n)),
-  });
+  const file = await Safetensors.open(bytesInMemory(bytes, path));
   return {
     f32: async (tensor) => (await file.read(tensor)).slice(),
-    i32: (tensor) => {
-      const { offset, length, dtype } = file.tensors.get(tensor)!, raw = bytes.slice(offset, offset + length).buffer;
-      return Promise.resolve(dtype === "I16" ? Int32Array.from(new Int16Array(raw)) : new Int32Array(raw));
-    },
+    i32: async (tensor) => Int32Array.from(await file.integers(tensor) as Int32Array),
     shape: (tensor) => file.tensors.get(tensor)!.shape,
     has: (tensor) => file.tensors.has(tensor),
   };
