@@ -5,19 +5,16 @@
  */
 import { FormatError, InvalidStateError } from "../core/errors.ts";
 import type { MimiModel } from "../core/model.ts";
-import { bitsOf, type ContainerHeader, readContainer } from "../file/container.ts";
+import { bitsOf, type ContainerEnd, type ContainerHeader, readContainer } from "../file/container.ts";
 import { toPCM16, wavHeader } from "../file/wav.ts";
 import { type Output, readChunks, writeWhole } from "./files.ts";
 import type { Job } from "./job.ts";
-
-/** Frames that are decoded at a time: 1.28 s of audio. */
-const BATCH = 16;
 
 /**
  * Decodes a `.mimi` file to exactly the samples that it stands for.
  *
  * @param loadModel called when the file's header is found to be good.
- * @returns the header of what was read.
+ * @returns the header and the end of what was read.
  * @throws {InvalidStateError} `ERR_WRONG_MODEL` for codes of another model.
  */
 export async function decodeFile(
@@ -25,23 +22,24 @@ export async function decodeFile(
   output: string,
   loadModel: () => Promise<MimiModel>,
   { onProgress, signal }: Job = {},
-): Promise<ContainerHeader> {
-  const chunks = readChunks(input);
+): Promise<{ header: ContainerHeader; end: ContainerEnd }> {
+  const chunks = readChunks(input, onProgress);
   try {
-    const { header, frames } = await readContainer(chunks, { name: input }), model = await loadModel();
+    const { header, blocks } = await readContainer(chunks, { name: input }), model = await loadModel();
     checkModel(input, header, model);
     return await writeWhole(output, async (out: Output) => {
       using decoder = model.createDecoder();
-      let left = header.samples;
-      await out.write(wavHeader(header.samplingRate, header.samples));
-      for await (const codes of frames(BATCH)) {
+      await out.write(wavHeader(header.samplingRate, 0)); // the number of samples is known in the end
+      const found = blocks();
+      let next = await found.next();
+      for (; !next.done; next = await found.next()) {
         signal?.throwIfAborted();
-        const { data } = (await decoder.decode(codes)).audioValues, audio = data.subarray(0, left);
-        await out.write(toPCM16(audio));
-        left -= audio.length;
-        onProgress?.(1 - left / header.samples);
+        const { codes, samples } = next.value, { data } = (await decoder.decode(codes)).audioValues;
+        await out.write(toPCM16(data.subarray(0, samples)));
       }
-      return header;
+      const end = next.value;
+      await out.patch(wavHeader(header.samplingRate, end.samples), 0);
+      return { header, end };
     });
   } finally {
     await chunks.return();

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { AudioCodes } from "../core/codes.ts";
 import { LoadError } from "../core/errors.ts";
-import { type ContainerHeader, framesOf, readContainer } from "../file/container.ts";
+import { type ContainerHeader, readContainer } from "../file/container.ts";
 import { readWav } from "../file/wav.ts";
 import { MimiModel } from "../load.ts";
 import { decodeFile } from "./decode.ts";
@@ -41,10 +41,12 @@ export async function demo(out: string, signal?: AbortSignal): Promise<string> {
 
   using model = await MimiModel.fromPretrained("mini", { numQuantizers: CODEBOOKS });
   const loaded = () => Promise.resolve(model);
-  const [header, encoding] = await timed(() => encodeFile(paths.original, paths.codes, CODEBOOKS, loaded, { signal }));
+  const [{ header, end }, encoding] = await timed(() =>
+    encodeFile(paths.original, paths.codes, CODEBOOKS, loaded, { signal })
+  );
   const [, decoding] = await timed(() => decodeFile(paths.codes, paths.decoded, loaded, { signal }));
 
-  const { samplingRate, frameSize, samples } = header, { config } = model, seconds = samples / samplingRate;
+  const { samplingRate, frameSize } = header, { config } = model, seconds = end.samples / samplingRate;
   const rate = formatBitrate(CODEBOOKS * header.bits * config.frameRate);
   await writeFile(
     paths.picture,
@@ -74,7 +76,7 @@ export async function demo(out: string, signal?: AbortSignal): Promise<string> {
 ${
     indent(table([
       await line(paths.original, "the recording"),
-      await line(paths.codes, summary(header)),
+      await line(paths.codes, summary(header, end.frames)),
       await line(paths.decoded, "what the codes sound like"),
       await line(paths.picture, "both, and the codes, to look at in a browser"),
     ]))
@@ -95,8 +97,8 @@ downloaded once (385 MB), name it: mimi encode IN.wav OUT.mimi --model kyutai/mi
 The recording is a prompt of the Asterisk project, spoken by Carlo Flora, CC-BY 3.0.`;
 }
 
-function summary(header: ContainerHeader): string {
-  return `the codes: ${framesOf(header)} frames of ${header.codebooks} codes of ${header.bits} bits`;
+function summary({ codebooks, bits }: ContainerHeader, frames: number): string {
+  return `the codes: ${frames} frames of ${codebooks} codes of ${bits} bits`;
 }
 
 async function timed<T>(task: () => Promise<T>): Promise<[T, number]> {
@@ -118,8 +120,8 @@ async function readAudio(path: string): Promise<Float32Array> {
 
 /** All codes of a short `.mimi` file. */
 async function readCodes(path: string): Promise<AudioCodes> {
-  const { length, frames } = await readContainer([await readFile(path)], { name: path });
-  for await (const codes of frames(length)) return codes;
+  const { blocks } = await readContainer(await readFile(path), { name: path });
+  for await (const { codes } of blocks()) return codes; // one block holds them
   throw new LoadError("ERR_NOT_FOUND", `${path}: holds no frames.`);
 }
 

@@ -5,7 +5,7 @@
  */
 import { FormatError } from "../core/errors.ts";
 import type { MimiModel } from "../core/model.ts";
-import { bitsOf, type ContainerHeader, containerHeader, packFrames } from "../file/container.ts";
+import { bitsOf, type ContainerEnd, type ContainerHeader, ContainerWriter } from "../file/container.ts";
 import { readWav } from "../file/wav.ts";
 import { type Output, readChunks, writeWhole } from "./files.ts";
 import type { Job } from "./job.ts";
@@ -14,7 +14,7 @@ import type { Job } from "./job.ts";
  * Encodes a WAV file.
  *
  * @param loadModel called when the WAV file's header is found to be good.
- * @returns the header of what was written.
+ * @returns the header and the end of what was written.
  */
 export async function encodeFile(
   input: string,
@@ -22,14 +22,14 @@ export async function encodeFile(
   codebooks: number,
   loadModel: () => Promise<MimiModel>,
   { onProgress, signal }: Job = {},
-): Promise<ContainerHeader> {
+): Promise<{ header: ContainerHeader; end: ContainerEnd }> {
   const chunks = readChunks(input, onProgress);
   try {
     const wav = await readWav(chunks, { name: input }), model = await loadModel(), { config } = model;
     if (wav.samplingRate !== config.samplingRate) {
       throw new FormatError("ERR_WAV", `${input}: ${wav.samplingRate} Hz; this model takes ${config.samplingRate} Hz.`);
     }
-    const layout: Omit<ContainerHeader, "samples"> = {
+    const header: ContainerHeader = {
       samplingRate: config.samplingRate,
       frameSize: config.frameSize,
       codebooks,
@@ -38,16 +38,17 @@ export async function encodeFile(
     };
     return await writeWhole(output, async (out: Output) => {
       using encoder = model.createEncoder({ numQuantizers: codebooks });
+      const writer = new ContainerWriter(header);
       let samples = 0;
-      await out.write(containerHeader(layout)); // without the number of samples, which a pipe only tells in the end
+      await out.write(writer.header());
       for await (const pcm of wav.samples) {
         signal?.throwIfAborted();
         samples += pcm.length;
-        await out.write(packFrames(await encoder.encode(pcm), layout));
+        await out.write(writer.write(await encoder.encode(pcm)));
       }
-      await out.write(packFrames(await encoder.finish(), layout));
-      await out.patch(containerHeader({ ...layout, samples }), 0);
-      return { ...layout, samples };
+      await out.write(writer.write(await encoder.finish()));
+      await out.write(writer.finish(samples));
+      return { header, end: { frames: writer.frames, samples, truncated: false } };
     });
   } finally {
     await chunks.return();

@@ -6,7 +6,7 @@
 import { stat } from "node:fs/promises";
 import type { MimiConfig } from "../core/config.ts";
 import type { MimiModel } from "../core/model.ts";
-import { bitsOf, type ContainerHeader, frameBytes, framesOf, readContainer } from "../file/container.ts";
+import { bitsOf, type ContainerEnd, type ContainerHeader, readContainer } from "../file/container.ts";
 import { readChunks } from "./files.ts";
 import { formatBitrate, formatSeconds, table } from "./format.ts";
 
@@ -24,17 +24,18 @@ export function bitrate(config: MimiConfig, codebooks: number): number {
 }
 
 async function aboutFile(path: string): Promise<string> {
-  const { header, frames } = await readContainer(readChunks(path), { name: path });
-  for await (const _ of frames(256)); // finds out whether it is whole
-  return table(fileRows(path, header));
+  const { header, blocks } = await readContainer(readChunks(path), { name: path }), found = blocks();
+  let next = await found.next();
+  while (!next.done) next = await found.next(); // finds out whether it is whole
+  return table(fileRows(path, header, next.value));
 }
 
-function fileRows(path: string, header: ContainerHeader): [string, string][] {
-  const { samples, samplingRate, frameSize, codebooks, bits, fingerprint } = header, frames = framesOf(header);
+function fileRows(path: string, header: ContainerHeader, { frames, samples }: ContainerEnd): [string, string][] {
+  const { samplingRate, frameSize, codebooks, bits, fingerprint } = header;
   return [
     ["file", path],
     ["duration", `${formatSeconds(samples / samplingRate)} (${samples} samples at ${samplingRate} Hz)`],
-    ["frames", `${frames} of ${frameSize} samples, ${frameBytes(header)} bytes each`],
+    ["frames", `${frames} of ${frameSize} samples`],
     ["codebooks", `${codebooks}, ${bits} bits a code`],
     ["bitrate", formatBitrate(codebooks * bits * samplingRate / frameSize)],
     ["fingerprint", fingerprint],

@@ -4,6 +4,8 @@
  * @module
  */
 import { deflateSync } from "node:zlib";
+import { concat } from "../file/bytes.ts";
+import { crc32 } from "../file/crc32.ts";
 
 /** Colours as [red, green, blue] from 0 to 255. */
 export type Colour = readonly [number, number, number];
@@ -41,28 +43,5 @@ function chunk(name: string, bytes: Uint8Array): Uint8Array {
   out.set(Uint8Array.from(name, (c) => c.charCodeAt(0)), 4);
   out.set(bytes, 8);
   view.setUint32(bytes.length + 8, crc32(out.subarray(4, bytes.length + 8)));
-  return out;
-}
-
-/** The remainder of each byte by the polynomial of CRC-32. */
-const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
-  let crc = byte;
-  for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? 0xedb88320 ^ (crc >>> 1) : crc >>> 1;
-  return crc;
-});
-
-function crc32(bytes: Uint8Array): number {
-  let crc = 0xffffffff;
-  for (const byte of bytes) crc = CRC_TABLE[(crc ^ byte) & 255] ^ (crc >>> 8);
-  return ~crc >>> 0;
-}
-
-function concat(parts: Uint8Array[]): Uint8Array {
-  const out = new Uint8Array(parts.reduce((n, part) => n + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.length;
-  }
   return out;
 }
