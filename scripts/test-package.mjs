@@ -1,4 +1,4 @@
-// Installs the packed package into an empty folder and uses it as a user would: API, embedded model, types, command line.
+// Installs the packed package into an empty folder and uses it as a user would: API, embedded model, files, types, command line.
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -18,11 +18,17 @@ try {
     join(folder, "use.ts"),
     `
 import { AudioCodes, MimiModel, type MimiError } from "mimi-audio";
+import { codesFromNpy, codesToNpy, type ContainerHeader, ContainerWriter, readContainer } from "mimi-audio/file";
 import { mini } from "mimi-audio/mini";
 const model: MimiModel = await MimiModel.fromPretrained(mini, { numQuantizers: 8 });
 const { audioCodes }: { audioCodes: AudioCodes } = await model.encode(new Float32Array(5000));
 const { audioValues } = await model.decode(audioCodes);
 const failure: MimiError | undefined = await model.encode(new Float32Array(0)).then(() => undefined, (error) => error);
+const header: ContainerHeader = { samplingRate: 24000, frameSize: 1920, codebooks: 8, bits: 9, fingerprint: model.fingerprint };
+const writer = new ContainerWriter(header), parts = [writer.header(), writer.write(audioCodes), writer.finish(5000)];
+for await (const { codes, samples } of (await readContainer(parts)).blocks()) {
+  console.log(samples, codesFromNpy(codesToNpy(codes)).data.join() === audioCodes.data.join());
+}
 console.log(audioCodes.shape.join(), audioValues.shape.join(), failure?.code);
 `,
   );
@@ -39,11 +45,13 @@ console.log(audioCodes.shape.join(), audioValues.shape.join(), failure?.code);
     "es2023,dom",
   ]);
   const output = run(process.execPath, ["use.js"]).trim();
-  if (output !== "1,8,3 1,1,5760 ERR_EMPTY_INPUT") throw new Error(`the installed package printed ${output}`);
+  if (output !== "5000 true\n1,8,3 1,1,5760 ERR_EMPTY_INPUT") {
+    throw new Error(`the installed package printed ${output}`);
+  }
   if (!run("npx", ["mimi", "info", "mini"]).includes("0.9")) {
     throw new Error("mimi info does not name the bitrate of the embedded model");
   }
-  console.log(`the packed package installs and runs: ${output}`);
+  console.log(`the packed package installs and runs: ${output.replace("\n", "; ")}`);
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }

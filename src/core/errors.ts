@@ -25,6 +25,8 @@ export type MimiErrorCode =
   | "ERR_CHECKPOINT"
   | "ERR_WAV"
   | "ERR_CONTAINER"
+  | "ERR_NPY"
+  | "ERR_JSON_LINES"
   | "ERR_NOT_FOUND"
   | "ERR_NETWORK"
   | "ERR_WRITE"
@@ -72,7 +74,7 @@ export class NotSupportedError extends Error implements MimiError {
   readonly code: MimiErrorCode = "ERR_NOT_SUPPORTED";
 }
 
-/** Bytes that are not what their format promises: a config, weights, a WAV file, a container. */
+/** Bytes that are not what their format promises: a config, weights, a WAV file, a file of codes. */
 export class FormatError extends Error implements MimiError {
   override readonly name: string = "FormatError";
   readonly code: MimiErrorCode;
