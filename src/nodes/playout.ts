@@ -118,6 +118,7 @@ export class Playout {
   /** Fades out over `fade` samples and throws away what waits, until {@link cleared} says where the next stream begins. */
   clear(fade: number): void {
     this.#discardTo = Infinity;
+    this.#ends = [];
     if (this.#state === "playing") {
       const length = Math.min(fade, this.#available());
       this.#falling = { left: length, length, then: "clear" };
@@ -157,7 +158,7 @@ export class Playout {
       }
       if (this.#read + available >= this.#end || available + this.#waited >= frame + this.#buffer) return this.#begin();
       this.#waited += n;
-    } else if (this.#end <= this.#read) this.#ended();
+    } else if (this.#end <= this.#read && this.#discardTo !== Infinity) this.#ended();
     output.fill(0, from);
     this.#out += n;
     if (this.#dry) this.counts.underrun += n;
@@ -184,9 +185,9 @@ export class Playout {
       // What a fade needs is kept back, since a buffer tells that it is dry only when it is.
       else if (available <= fade && available < left) {
         this.#falling = { left: available, length: available, then: "dry" };
-      } else this.#shed(available);
+      } else this.#shed(available, left);
     }
-    const most = this.#falling?.left ?? Math.min(this.#available(), left) - fade;
+    const most = this.#falling?.left ?? Math.min(this.#available(), this.#end - this.#read) - fade;
     const n = Math.min(output.length - from, most);
     this.#take(output, from, n);
     if (this.#rising < fade) {
@@ -259,7 +260,7 @@ export class Playout {
   }
 
   /** Leaves out what is too much of a live stream, with a cross-fade over the seam. */
-  #shed(available: number): void {
+  #shed(available: number, left: number): void {
     const { mode, frame, fade, rate, maxBuffer } = this.#options;
     if (mode !== "live") return;
     this.#lowest = Math.min(this.#lowest, available);
@@ -271,7 +272,7 @@ export class Playout {
       this.#watched = 0;
       this.#lowest = Infinity;
     }
-    excess = Math.floor(excess);
+    excess = Math.floor(Math.min(excess, left - 2 * fade)); // an end is not left out
     if (excess < fade || this.#seam.length > 0 || available < excess + 2 * fade) return;
     const old = new Float32Array(fade), fresh = new Float32Array(fade);
     this.#take(old, 0, fade);
