@@ -4,29 +4,11 @@ import { fileURLToPath } from "node:url";
 import { AudioCodes, MimiModel, resample } from "../mod.ts";
 import type { Session } from "./pages/nodes.ts";
 import { inBrowser } from "./support/browser.ts";
-import { bundlePage, bundleWorker, bundleWorklet } from "./support/bundle.ts";
-import { TESTS } from "./support/files.ts";
-import type { Site } from "./support/serve.ts";
+import { MINI, nodesSite, unpack } from "./support/nodes-site.ts";
 
-const MINI = new URL("../models/mini/", TESTS);
 const test = inBrowser({ microphone: fileURLToPath(new URL("it-cannot-complete.wav", MINI)) });
 
-async function site(): Promise<Site> {
-  return {
-    "/page.js": await bundlePage("nodes"),
-    "/worker.js": await bundleWorker(),
-    "/worklet.js": await bundleWorklet(),
-    "/recorder.js": new URL("pages/recorder.js", TESTS),
-    "/mini/": MINI,
-    "/tiny/": new URL("models/tiny-hf/", TESTS),
-  };
-}
-
 const mini = await MimiModel.fromPretrained("mini"), { frameSize, samplingRate } = mini.config;
-
-function unpack(text: string): ArrayBuffer {
-  return Uint8Array.from(Buffer.from(text, "base64")).buffer;
-}
 
 /** Samples that a fade touches: 5 ms, and what rounding adds. */
 const fadeOf = (rate: number) => Math.round(0.005 * rate) + 1;
@@ -108,7 +90,7 @@ for (
 ) {
   const how = `${isolated ? "" : "not "}isolated, ${sampleRate} Hz${block ? `, page blocked for ${block} s` : ""}`;
   test(`microphone -> encoder -> decoder: ${how}`, async (browser) => {
-    const { url } = await browser.serve(await site(), { isolated });
+    const { url } = await browser.serve(await nodesSite(), { isolated });
     const page = await browser.open<typeof import("./pages/nodes.ts")>(url);
     assert.equal(await page.call("load", `${url}/mini/`), mini.fingerprint);
     const session = await page.call("microphone", { sampleRate, seconds: block ? 5 : 10, block });

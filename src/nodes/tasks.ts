@@ -213,6 +213,7 @@ class DecoderTask {
         this.#dropped += this.#queue.filter((item) => item !== "end").length;
         this.#queue = [];
         this.#clear = true;
+        this.#tell();
         return this.#work();
       case "close":
         this.#closed = true;

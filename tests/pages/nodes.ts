@@ -1,5 +1,5 @@
 /** What tests ask of the nodes in a page. */
-import { MimiModel } from "../../mod.ts";
+import { AudioCodes, MimiModel } from "../../mod.ts";
 import {
   type DecoderStats,
   type EncodedFrame,
@@ -126,4 +126,296 @@ export async function microphone(options: { sampleRate: number; seconds: number;
     encoderStats,
     decoderStats,
   };
+}
+
+/** Collects everything a node says of errors. */
+function errorsOf(node: EventTarget): string[] {
+  const errors: string[] = [];
+  node.addEventListener("error", (event) => {
+    const { name, code, message } = (event as ErrorEvent).error;
+    errors.push(`${name} ${code}: ${message}`);
+  });
+  return errors;
+}
+
+/** What a call throws or rejects with. */
+async function failure(call: () => unknown): Promise<string> {
+  try {
+    await call();
+    return "nothing";
+  } catch (error) {
+    const { name, code } = error as Error & { code?: string };
+    return `${name} ${code}`;
+  }
+}
+
+/** A tone through a context, with its recording. */
+function tone(context: AudioContext): OscillatorNode {
+  const oscillator = new OscillatorNode(context, { frequency: 300 });
+  oscillator.start();
+  return oscillator;
+}
+
+const peak = (samples: Float32Array) => samples.reduce((a, b) => Math.max(a, Math.abs(b)), 0);
+
+/** Nothing happens before the first read; then 2 s are kept. */
+export async function reading(): Promise<unknown> {
+  const context = await liveContext(24000), encoder = new MimiEncoderNode(context);
+  tone(context).connect(encoder).connect(context.destination);
+  await seconds(0.5);
+  const before = (await encoder.getStats()).frames, reader = encoder.readable.getReader();
+  const first = await reader.read(), started = context.currentTime;
+  await seconds(3);
+  const stats = await encoder.getStats(), rest: EncodedFrame[] = [];
+  for (let i = 0; i < stats.queuedFrames; i++) rest.push((await reader.read()).value!);
+  await reader.cancel();
+  await seconds(0.3);
+  const cancelled = (await encoder.getStats()).frames;
+  await seconds(0.5);
+  const later = (await encoder.getStats()).frames;
+  encoder.close();
+  await context.close();
+  return {
+    before,
+    first: { index: first.value!.index, late: started - first.value!.timestamp / 1e6, shape: first.value!.codes.shape },
+    stats,
+    indices: rest.map(({ index }) => index),
+    times: rest.map(({ timestamp, duration }) => [timestamp, duration]),
+    idleAfterCancel: later === cancelled,
+  };
+}
+
+/** Codebooks of frames while the parameter changes at a set time. */
+export async function automation(sampleRate: number): Promise<{ change: number; frames: [number, number][] }> {
+  const context = await liveContext(sampleRate), encoder = new MimiEncoderNode(context, { numQuantizers: 2 });
+  const reader = encoder.readable.getReader();
+  tone(context).connect(encoder).connect(context.destination);
+  await reader.read();
+  const change = context.currentTime + 0.35;
+  encoder.numQuantizers.setValueAtTime(7, change);
+  const frames: [number, number][] = [];
+  while (frames.length < 10) {
+    const { codes, timestamp } = (await reader.read()).value!;
+    frames.push([timestamp, codes.shape[1]]);
+  }
+  encoder.close();
+  await context.close();
+  return { change, frames };
+}
+
+/** Codes of frames played through a decoder in playback mode; several streams in a row. */
+export async function playback(streams: number[][][], how: "enqueue" | "writable"): Promise<unknown> {
+  const context = await liveContext(24000), decoder = new MimiDecoderNode(context, { mode: "playback" });
+  const events = logEvents(decoder), recording = new Recording(context, [decoder]);
+  let held = 0;
+  for (const frames of streams) {
+    if (how === "enqueue") decoder.enqueue(AudioCodes.fromFrames(frames));
+    else {
+      const writer = decoder.writable.getWriter();
+      for (const frame of frames) {
+        if (writer.desiredSize! <= 0) held++;
+        await writer.ready;
+        void writer.write(AudioCodes.fromFrames([frame]));
+      }
+      await writer.ready;
+      writer.releaseLock();
+    }
+    await decoder.end();
+  }
+  const { from, tracks: [track] } = await recording.stop();
+  await seconds(0.2);
+  const { stats, playedFrames, bufferedFrames } = decoder;
+  decoder.close();
+  await context.close();
+  return { from, track: pack(track), events, stats, playedFrames, bufferedFrames, held };
+}
+
+/** Cleared while it speaks, then something else is said. */
+export async function bargeIn(first: number[][], second: number[][]): Promise<unknown> {
+  const context = await liveContext(24000), decoder = new MimiDecoderNode(context, { mode: "playback" });
+  const events = logEvents(decoder), recording = new Recording(context, [decoder]);
+  decoder.enqueue(AudioCodes.fromFrames(first));
+  const cut = decoder.end();
+  await seconds(0.8);
+  const bufferedBefore = decoder.bufferedFrames;
+  decoder.clear({ fade: 0.02 });
+  await cut;
+  await seconds(0.4);
+  const playedFrames = decoder.playedFrames, bufferedFrames = decoder.bufferedFrames;
+  decoder.enqueue(AudioCodes.fromFrames(second));
+  await decoder.end();
+  const { from, tracks: [track] } = await recording.stop();
+  decoder.close();
+  await context.close();
+  return { from, track: pack(track), events, bufferedBefore, playedFrames, bufferedFrames };
+}
+
+/** Links undone and made again; suspended and resumed; several pairs on one worker. */
+export async function wiring(): Promise<unknown> {
+  const context = await liveContext(24000), source = tone(context);
+  const pairs = Array.from({ length: 4 }, () => [new MimiEncoderNode(context), new MimiDecoderNode(context)] as const);
+  const errors = pairs.flat().map(errorsOf), recording = new Recording(context, pairs.map(([, decoder]) => decoder));
+  // The last pair is wired in the other order.
+  for (const [encoder, decoder] of pairs.slice(0, 3)) source.connect(encoder).connect(decoder);
+  pairs[3][0].connect(pairs[3][1]);
+  source.connect(pairs[3][0]);
+  await seconds(1.2);
+  const [encoder, decoder] = pairs[0], played = () => decoder.stats.playedSamples;
+  const linked = played();
+  encoder.disconnect(decoder);
+  await seconds(0.6);
+  const undone = played();
+  await seconds(0.3);
+  const still = played() === undone;
+  encoder.connect(decoder);
+  await seconds(0.8);
+  const again = played();
+  encoder.disconnect();
+  await seconds(0.6);
+  const silent = played();
+  await seconds(0.3);
+  const stillSilent = played() === silent;
+  await context.suspend();
+  await seconds(0.3);
+  const asleep = pairs[1][1].stats.playedSamples;
+  await seconds(0.3);
+  const slept = pairs[1][1].stats.playedSamples === asleep;
+  await context.resume();
+  await seconds(0.8);
+  const awake = pairs[1][1].stats.playedSamples - asleep;
+  const { tracks } = await recording.stop(), stats = pairs.map(([, decoder]) => decoder.stats);
+  for (const node of pairs.flat()) node.close();
+  await context.close();
+  return {
+    linked,
+    undone,
+    still,
+    again,
+    silent,
+    stillSilent,
+    slept,
+    awake,
+    stats,
+    peaks: tracks.map(peak),
+    errors: errors.flat(),
+  };
+}
+
+/** Things that must be refused. */
+export async function refusals(other: string): Promise<Record<string, string>> {
+  const bare = new AudioContext({ sinkId: { type: "none" } } as AudioContextOptions);
+  const context = await liveContext(24000), here = await MimiModel.fromPretrained(other);
+  const elsewhere = await liveContext(24000), strange = await MimiModel.fromPretrained(other, { worker: true });
+  await registerMimi(elsewhere, { model: strange });
+  const encoder = new MimiEncoderNode(context), decoder = new MimiDecoderNode(context);
+  const closed = new MimiDecoderNode(context), stranger = new MimiDecoderNode(elsewhere);
+  closed.close();
+  closed.close();
+  const codes = AudioCodes.fromFrames([[1, 2, 3]]);
+  const results = {
+    unregistered: await failure(() => new MimiEncoderNode(bare)),
+    modelHere: await failure(() => registerMimi(context, { model: here })),
+    noModel: await failure(() => registerMimi(context, {} as never)),
+    quantizers: await failure(() => new MimiEncoderNode(context, { numQuantizers: 99 })),
+    option: await failure(() => new MimiDecoderNode(context, { delay: 3 } as never)),
+    mode: await failure(() => new MimiDecoderNode(context, { mode: "loud" } as never)),
+    code: await failure(() => decoder.enqueue([[70000]])),
+    codebooks: await failure(() => decoder.enqueue(AudioCodes.fromFrames([Array(33).fill(1)]))),
+    fingerprint: await failure(() =>
+      decoder.enqueue({ codes, index: 0, timestamp: 0, duration: 0, fingerprint: strange.fingerprint })
+    ),
+    written: await failure(() => decoder.writable.getWriter().write([[70000]])),
+    link: await failure(() => encoder.connect(stranger as unknown as AudioNode)),
+    fade: await failure(() => decoder.clear({ fade: -1 })),
+    closedEnqueue: await failure(() => closed.enqueue(codes)),
+    closedEnd: await failure(() => closed.end()),
+    closedRestart: await failure(() => closed.restart()),
+    worklet404: await failure(() => registerMimi(bare, { model: model!, workletUrl: "/nowhere.js" })),
+  };
+  await registerMimi(bare, { model: model! });
+  const lazy = new MimiEncoderNode(bare) instanceof MimiEncoderNode &&
+    new MimiEncoderNode(bare) instanceof AudioWorkletNode;
+  class Mine extends MimiDecoderNode {
+    mine = true;
+  }
+  const mine = new Mine(bare);
+  const extended = mine.mine && mine instanceof Mine && mine instanceof MimiDecoderNode && mine.bufferedFrames === 0;
+  for (const c of [bare, context, elsewhere]) await c.close();
+  strange.close();
+  return { ...results, lazy: String(lazy), extended: String(extended) };
+}
+
+/** The worker dies in the middle of a stream, and is started again. */
+export async function death(
+  kill: () => Promise<void> = () => (globalThis as never as { kill(): Promise<void> }).kill(),
+): Promise<unknown> {
+  const context = await liveContext(24000), source = tone(context);
+  const encoder = new MimiEncoderNode(context),
+    decoder = new MimiDecoderNode(context),
+    errors = [encoder, decoder].map(errorsOf);
+  const other = new MimiDecoderNode(context), otherErrors = errorsOf(other);
+  source.connect(encoder).connect(decoder);
+  const recording = new Recording(context, [encoder, decoder]);
+  await seconds(1);
+  const before = decoder.stats.playedSamples;
+  await kill();
+  for (let i = 0; i < 50 && errors[0].length === 0; i++) await seconds(0.1);
+  const refused = [
+    await failure(() => decoder.enqueue([[1]])),
+    await failure(() => model!.encode(new Float32Array(9))),
+  ];
+  await seconds(0.5);
+  const dead = decoder.stats.playedSamples;
+  await Promise.all([encoder.restart(), decoder.restart(), other.restart()]);
+  await seconds(1.5);
+  const after = decoder.stats.playedSamples, { tracks: [, track] } = await recording.stop();
+  const encoded = (await model!.encode(new Float32Array(5000))).audioCodes.shape;
+  for (const node of [encoder, decoder, other]) node.close();
+  await context.close();
+  return { before, dead, after, errors, otherErrors, refused, peak: peak(track), encoded };
+}
+
+/** A context that is closed under its nodes. */
+export async function closedContext(): Promise<unknown> {
+  const context = await liveContext(24000),
+    encoder = new MimiEncoderNode(context),
+    decoder = new MimiDecoderNode(context);
+  const reader = encoder.readable.getReader();
+  tone(context).connect(encoder).connect(context.destination);
+  await reader.read();
+  const end = decoder.end();
+  await context.close();
+  const drained = await (async () => {
+    for (;;) if ((await reader.read()).done) return true;
+  })();
+  await end;
+  return {
+    drained,
+    enqueue: await failure(() => decoder.enqueue([[1]])),
+    stats: await failure(() => encoder.getStats()),
+  };
+}
+
+/** Many nodes made and closed; returns the worker's memory before and after. */
+export async function rounds(n: number): Promise<number[]> {
+  const context = await liveContext(24000), source = tone(context), memory: number[] = [];
+  for (let i = 0; i < n; i++) {
+    const encoder = new MimiEncoderNode(context), decoder = new MimiDecoderNode(context);
+    source.connect(encoder).connect(decoder).connect(context.destination);
+    if (i % 10 === 0) await seconds(0.1);
+    source.disconnect(encoder);
+    encoder.disconnect();
+    decoder.disconnect();
+    encoder.close();
+    decoder.close();
+    if (i % 10 === 9) {
+      await seconds(0.2);
+      const probe = model!.createEncoder();
+      await probe.encode(new Float32Array(1));
+      probe.close();
+      memory.push(model!.memory.total);
+    }
+  }
+  await context.close();
+  return memory;
 }
