@@ -176,7 +176,7 @@ test("a worker that dies: what waits fails, what comes later too, and it says wh
 
 test("closing ends the worker: what waits fails", async () => {
   const model = await MimiModel.fromPretrained(TINY, { worker: true }), waits = model.encode(rng.floats(200 * FRAME));
-  const rejected = assert.rejects(waits, { code: "ERR_INVALID_STATE", message: "the model is closed." });
+  const rejected = assert.rejects(waits, { code: "ERR_INVALID_STATE", message: "encode: the model is closed." });
   model.close();
   model.close();
   await rejected;

@@ -427,7 +427,21 @@ cases("restore", [
     "ERR_INVALID_ARGUMENT",
     /does not have the tensors/,
   ],
-  ["position", changed((s) => s.position = -1), MimiTypeError, "ERR_INVALID_ARGUMENT", /snapshot/],
+  ["position", changed((s) => s.position = -1), MimiTypeError, "ERR_INVALID_ARGUMENT", /integer from 0 to.* got -1/],
+  [
+    "two positions",
+    changed((s) => s.position = 1),
+    MimiTypeError,
+    "ERR_INVALID_ARGUMENT",
+    /position and state\.frames must be one integer .*got 1 and 0/,
+  ],
+  ...[2 ** 23 + 1, 2 ** 31, 2 ** 53 - 1, 0.5, NaN].map((position): Case => [
+    `position ${position}`,
+    changed((s) => s.position = s.state.frames = position),
+    MimiTypeError,
+    "ERR_INVALID_ARGUMENT",
+    new RegExp(`integer from 0 to 8388608, got ${position}`),
+  ]),
   ["pending", changed((s) => s.pending = new Float32Array(1920)), MimiTypeError, "ERR_INVALID_ARGUMENT", /snapshot/],
   ["NaN", changed((s) => s.state.tensors[1][0] = NaN), MimiRangeError, "ERR_NOT_FINITE", /snapshot.*NaN/],
 ]);
@@ -465,6 +479,115 @@ test("a wrong call leaves a stream as it was", async () => {
   const frame = (c: AudioCodes, t: number) => Array.from({ length: c.shape[1] }, (_, k) => c.data[k * c.shape[2] + t]);
   const all = [first, ...rest].flatMap((c) => Array.from({ length: c.shape[2] }, (_, t) => frame(c, t)));
   assert.deepEqual(AudioCodes.fromFrames(all), good.audioCodes);
+});
+
+test("forward: masks and codebooks are its own to complain about", async () => {
+  const audioCodes = good.audioCodes, paddingMask = any<number[][]>(5);
+  for (const options of [{ paddingMask }, { paddingMask, audioCodes }]) {
+    await fails([
+      "mask",
+      () => model.forward(tone, options),
+      MimiTypeError,
+      "ERR_INVALID_ARGUMENT",
+      /^forward: padding/,
+    ]);
+  }
+  const wrong = () => model.forward(tone, { audioCodes, numQuantizers: 2 });
+  await fails([
+    "codebooks",
+    wrong,
+    MimiRangeError,
+    "ERR_NUM_QUANTIZERS",
+    /^forward: numQuantizers is 2, .* 4 codebooks/,
+  ]);
+  assert.deepEqual(await model.forward(tone, { audioCodes, numQuantizers: 4 }), await model.forward(tone));
+});
+
+const batchOf = (...rows: Float32Array[]) => ({
+  data: Float32Array.from(rows.flatMap((row) => [...row])),
+  shape: [rows.length, 1, rows[0].length],
+});
+const other = Float32Array.from(tone, (v, i) => v * (i % 7) / 7);
+
+for (const made of [() => model, () => asynchronous]) {
+  const { backend } = made();
+  test(`${backend}: arrays and options are read when a call is made`, async () => {
+    const model = made(), input = batchOf(tone, other), paddingMask = { data: new Uint8Array(10000), shape: [2, 5000] };
+    paddingMask.data.fill(1, 0, 4000).fill(1, 5000);
+    const options = { paddingMask, numQuantizers: 3 }, kept = structuredClone({ input, options });
+    const codes = { data: new Int32Array(32).map((_, i) => i), shape: [2, 4, 4] }, keptCodes = structuredClone(codes);
+    const encoder = model.createEncoder(), perCall = { numQuantizers: 2 };
+    await encoder.encode(other);
+    const snapshot = await encoder.snapshot(), keptSnapshot = structuredClone(snapshot);
+    const calls = [
+      model.encode(input, options),
+      model.forward(input, options),
+      model.decode(codes),
+      model.forward(input, { audioCodes: codes }),
+      encoder.encode(tone, perCall),
+      encoder.restore(snapshot),
+      encoder.encode(tone, perCall),
+      encoder.finish(perCall),
+    ];
+    input.data.fill(0.5);
+    paddingMask.data.fill(1);
+    codes.data.fill(0);
+    options.numQuantizers = perCall.numQuantizers = 1;
+    snapshot.state.tensors.forEach((t) => t.fill(0.1));
+    snapshot.pending.fill(0.3);
+    const results = await Promise.all(calls);
+    const again = model.createEncoder();
+    await again.encode(other);
+    assert.deepEqual(results, [
+      await model.encode(kept.input, kept.options),
+      await model.forward(kept.input, kept.options),
+      await model.decode(keptCodes),
+      await model.forward(kept.input, { audioCodes: keptCodes }),
+      await again.encode(tone, { numQuantizers: 2 }),
+      await again.restore(keptSnapshot),
+      await again.encode(tone, { numQuantizers: 2 }),
+      await again.finish({ numQuantizers: 2 }),
+    ]);
+  });
+
+  test(`${backend}: closing a model fails what is on its way with a typed error`, async () => {
+    const closing = await MimiModel.fromPretrained(TINY, { backend: backend === "later" ? later : wasm() });
+    const encoder = closing.createEncoder(), input = batchOf(tone, other);
+    const calls = [
+      closing.encode(input),
+      closing.decode([[[1], [2]], [[3], [4]]]),
+      closing.forward(input),
+      encoder.encode(tone),
+      encoder.snapshot(),
+    ];
+    const settled = Promise.allSettled(calls);
+    closing.close();
+    for (const [i, result] of (await settled).entries()) {
+      // A synchronous backend was through with whole recordings before the model was closed.
+      if (backend === "wasm" && i < 2) assert.equal(result.status, "fulfilled");
+      else {
+        const error: unknown = (result as PromiseRejectedResult).reason;
+        assert.ok(error instanceof InvalidStateError, `call ${i}: ${error}`);
+        assert.match(error.message, /the model is closed/);
+      }
+    }
+  });
+}
+
+test("a stream that is closed while its step runs gives its memory back after it", async () => {
+  const closing = asynchronous.createEncoder(), running = closing.encode(tone), waiting = closing.encode(tone);
+  const settled = Promise.allSettled([running, waiting]);
+  await new Promise((later) => setTimeout(later)); // the step has begun
+  closing.close();
+  // It takes the memory of closed streams, if there is any.
+  const next = asynchronous.createEncoder();
+  const codes = [await next.encode(tone), await next.finish()];
+  assert.deepEqual(codes.map((c) => c.shape[2]), [2, 1]);
+  const whole = await model.createEncoder().encode(tone);
+  assert.deepEqual(codes[0], whole);
+  for (const result of await settled) {
+    assert.match(String((result as PromiseRejectedResult).reason), /InvalidStateError: encoder\.encode: .* closed/);
+  }
 });
 
 test("an asynchronous backend gives the same through the same handles", async () => {

@@ -178,24 +178,54 @@ test("fewer codebooks in the middle of a stream leave the rest as it was", async
   for (const part of parts) assert.equal((await decoder.decode(part)).audioValues.data.length, 9600);
 });
 
+test("a stream ends where its positions are no longer exact, and says so", async () => {
+  const most = 2 ** 23; // frames of 2 positions
+  const encoder = model.createEncoder(), decoder = model.createDecoder(), two = slice(whole, 0, 2);
+  for (const handle of [encoder, decoder]) {
+    const snapshot = await handle.snapshot();
+    snapshot.position = snapshot.state.frames = most - 3;
+    await handle.restore(snapshot);
+  }
+  assert.deepEqual((await encoder.encode(input.subarray(0, 3840))).shape, [1, 4, 2]);
+  assert.equal((await decoder.decode(two)).audioValues.data.length, 3840);
+  const end = { code: "ERR_INVALID_STATE", message: /lasts at most 8388608 frames \(186 hours\), .* reset\(\)/ };
+  const kept = [await encoder.snapshot(), await decoder.snapshot()];
+  await assert.rejects(encoder.encode(input.subarray(3840, 7680)), end);
+  await assert.rejects(decoder.decode(two), end);
+  assert.deepEqual([await encoder.snapshot(), await decoder.snapshot()], kept);
+  assert.deepEqual((await encoder.encode(input.subarray(3840, 5760))).shape, [1, 4, 1]);
+  assert.deepEqual(await encoder.encode(input.subarray(0, 100)), { data: new Uint16Array(0), shape: [1, 4, 0] });
+  await assert.rejects(encoder.finish(), end);
+  await encoder.reset();
+  await decoder.reset();
+  assert.deepEqual(await encoder.encode(input.subarray(0, 3840)), two);
+  assert.deepEqual((await decoder.decode(two)).audioValues.data, audio.slice(0, 3840));
+});
+
 test("TransformStreams: a reader that stops stops the source", async () => {
-  const rng = random("back-pressure"), parts = [...cuts(rng, input.length)].slice(0, 40);
-  let pulled = 0;
+  const piece = input.slice(0, 4000), most = 8; // the streams hold a few pieces between them
+  let pulled = 0, heard: unknown;
   const source = new ReadableStream<Float32Array>({
     pull(to) {
-      const [from, end] = parts[pulled++ % parts.length];
-      to.enqueue(input.slice(from, end));
+      if (++pulled > most) to.error(new Error(`${pulled} pieces were pulled for one that was read`));
+      else to.enqueue(piece);
     },
+    cancel: (reason) => void (heard = reason),
   }, { highWaterMark: 0 });
   const reader = source.pipeThrough(new MimiEncoderStream(model)).pipeThrough(new MimiDecoderStream(model)).getReader();
-  assert.ok((await reader.read()).value!.length > 0);
-  // The source never ends: without back-pressure it would be pulled for ever.
-  let before = -1;
-  while (before !== pulled) {
-    before = pulled;
-    await new Promise((done) => setTimeout(done, 20));
-  }
-  await reader.cancel();
+  assert.equal((await reader.read()).value!.length, 3840);
+  const quiet = async (value: () => unknown) => {
+    for (let before = {}; before !== value();) {
+      before = value() as object;
+      await new Promise((done) => setTimeout(done, 20));
+    }
+  };
+  await quiet(() => pulled);
+  const before = pulled;
+  await reader.cancel("enough");
+  await quiet(() => heard);
+  assert.equal(heard, "enough");
+  assert.equal(pulled, before);
 });
 
 test("TransformStreams give the audio of the whole", async () => {

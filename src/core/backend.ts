@@ -68,6 +68,8 @@ export interface ProgramMemory {
 /** A compiled network with its weights. */
 export interface Program {
   readonly memory: ProgramMemory;
+  /** Whether `freeState` may be called while a step of the state runs, which then fails; otherwise it never is. */
+  readonly cancels?: boolean;
   createState(): State;
   freeState(state: State): void;
   /** Back to the beginning of a stream. */
@@ -76,5 +78,6 @@ export interface Program {
   step(rows: State[], ports: Ports, frames: number): void | Promise<void>;
   save(state: State): StateData | Promise<StateData>;
   load(state: State, data: StateData): void | Promise<void>;
+  /** The last call. Steps that still run may fail; what they fail with is not shown to anyone. */
   close(): void;
 }

@@ -6,12 +6,12 @@
  * @module
  */
 import { checkFinite } from "./audio.ts";
-import type { Program, State, StateData } from "./backend.ts";
+import type { Ports, Program, State, StateData } from "./backend.ts";
 import { type AudioCodes, type AudioCodesInput, checkCodebooks, checkNumQuantizers, toAudioCodes } from "./codes.ts";
 import type { MimiConfig } from "./config.ts";
 import { checkOptions, describe, InvalidStateError, MimiTypeError } from "./errors.ts";
 import type { DecodeOutput } from "./model.ts";
-import { type Network, networkState, sizeOf } from "./network.ts";
+import { mostFrames, type Network, networkState, sizeOf } from "./network.ts";
 
 /**
  * What becomes of a last frame that is not full. `"transformers"` pads inside the layers, as `transformers` does;
@@ -64,11 +64,28 @@ function andThen<T, U>(value: Maybe<T>, next: (value: T) => Maybe<U>): Maybe<U> 
   return value instanceof Promise ? value.then(next) : next(value);
 }
 
+/**
+ * Checks that a stream which has seen `from` frames can take `frames` more.
+ *
+ * @throws {InvalidStateError} `ERR_INVALID_STATE` at the end of what a stream can last.
+ */
+export function checkFrames(where: string, { network, config }: Session, from: number, frames: number): void {
+  const most = mostFrames(network);
+  if (from + frames <= most) return;
+  throw new InvalidStateError(
+    "ERR_INVALID_STATE",
+    `${where}: a stream lasts at most ${most} frames (${Math.floor(most / config.frameRate / 3600)} hours), ` +
+      `${from} went through and ${frames} came; begin a new one, a handle by reset().`,
+  );
+}
+
 /** What both directions share: a state, its snapshots, its end. */
 abstract class StreamSession {
   protected readonly session: Session;
   protected state: State;
   #closed = false;
+  /** Calls that the program has not finished. */
+  #running = 0;
 
   constructor(session: Session) {
     this.session = session;
@@ -84,40 +101,69 @@ abstract class StreamSession {
 
   protected abstract pending: Float32Array;
 
+  /** What the program answers; fails where the stream or its model is closed before the answer comes. */
+  protected ask<T>(method: string, call: (program: Program) => Maybe<T>): Maybe<T> {
+    const answer = call(this.session.program);
+    if (!(answer instanceof Promise)) return answer;
+    this.#running++;
+    return answer.finally(() => {
+      this.#running--;
+      if (this.#closed) this.#free();
+      this.checkOpen(method);
+    });
+  }
+
+  protected step(method: string, ports: Omit<Ports, "codebooks">, codebooks: number, frames: number): Maybe<void> {
+    checkFrames(`${this.session.part}.${method}`, this.session, this.state.frames, frames);
+    return this.ask(method, (program) => program.step([this.state], { ...ports, codebooks }, frames));
+  }
+
   reset(): Maybe<void> {
     this.checkOpen("reset");
-    return andThen(this.session.program.reset(this.state), () => void (this.pending = new Float32Array(0)));
+    return andThen(
+      this.ask("reset", (program) => program.reset(this.state)),
+      () => void (this.pending = new Float32Array(0)),
+    );
   }
 
   snapshot(): Maybe<StreamSnapshot> {
     this.checkOpen("snapshot");
-    const { part, fingerprint, program } = this.session, pending = this.pending.slice();
+    const { part, fingerprint } = this.session, pending = this.pending.slice();
     return andThen(
-      program.save(this.state),
+      this.ask("snapshot", (program) => program.save(this.state)),
       (state) => ({ kind: part, fingerprint, position: state.frames, pending, state }),
     );
   }
 
-  restore(snapshot: StreamSnapshot): Maybe<void> {
-    const where = this.checkOpen("restore");
-    this.#check(where, snapshot);
-    const pending = snapshot.pending.slice();
-    return andThen(this.session.program.load(this.state, snapshot.state), () => void (this.pending = pending));
+  /** Goes on with a snapshot that {@link checkSnapshot} has seen. */
+  restore({ pending, state }: StreamSnapshot): Maybe<void> {
+    this.checkOpen("restore");
+    return andThen(
+      this.ask("restore", (program) => program.load(this.state, state)),
+      () => void (this.pending = pending.slice()),
+    );
   }
 
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#free();
+  }
+
+  /** Gives the state back, once no call works on it any more. */
+  #free(): void {
+    const { program, checkOpen } = this.session;
+    if (this.#running > 0 && !program.cancels) return;
     try {
-      this.session.checkOpen("close");
+      checkOpen("close");
     } catch {
       return; // the model is gone and its memory with it
     }
-    this.session.program.freeState(this.state);
+    program.freeState(this.state);
   }
 
-  #check(where: string, snapshot: StreamSnapshot): void {
-    const { part, fingerprint, network, config } = this.session;
+  checkSnapshot(snapshot: StreamSnapshot): void {
+    const where = this.checkOpen("restore"), { part, fingerprint, network, config } = this.session;
     if (snapshot?.kind !== part) {
       throw new MimiTypeError(
         "ERR_INVALID_ARGUMENT",
@@ -133,12 +179,20 @@ abstract class StreamSession {
     const expected = networkState(network), { state, pending, position } = snapshot, tensors = state?.tensors;
     const fits = Array.isArray(tensors) && tensors.length === expected.length &&
       expected.every((spec, i) => tensors[i] instanceof Float32Array && tensors[i].length === sizeOf(spec.shape)) &&
-      Number.isSafeInteger(position) && position >= 0 && state.frames === position &&
-      pending instanceof Float32Array && pending.length < config.frameSize;
+      pending instanceof Float32Array && pending.length < (part === "encoder" ? config.frameSize : 1);
     if (!fits) {
       throw new MimiTypeError(
         "ERR_INVALID_ARGUMENT",
         `${where}: the snapshot does not have the tensors of this ${part}.`,
+      );
+    }
+    const most = mostFrames(network);
+    if (!(Number.isInteger(position) && position >= 0 && position <= most && state.frames === position)) {
+      throw new MimiTypeError(
+        "ERR_INVALID_ARGUMENT",
+        `${where}: the snapshot's position and state.frames must be one integer from 0 to ${most}, got ${
+          describe(position)
+        } and ${describe(state.frames)}.`,
       );
     }
     for (const values of [pending, ...tensors]) checkFinite(`${where}: snapshot`, values);
@@ -160,9 +214,8 @@ export class EncoderSession extends StreamSession {
     this.#tail = tail;
   }
 
-  encode(pcm: Float32Array, options: EncodeCallOptions = {}): Maybe<AudioCodes> {
+  encode(pcm: Float32Array, codebooks: number): Maybe<AudioCodes> {
     const where = this.checkOpen("encode"), { frameSize } = this.session.config;
-    const codebooks = this.#codebooksOf(where, options);
     if (!(pcm instanceof Float32Array)) {
       throw new MimiTypeError("ERR_INVALID_ARGUMENT", `${where}: pcm must be a Float32Array, got ${describe(pcm)}.`);
     }
@@ -171,36 +224,38 @@ export class EncoderSession extends StreamSession {
     audio.set(this.pending);
     audio.set(pcm, this.pending.length);
     const frames = Math.floor(audio.length / frameSize);
-    const codes = this.#step(audio.subarray(0, frames * frameSize), frames, codebooks);
+    const codes = this.#step("encode", audio.subarray(0, frames * frameSize), frames, codebooks);
     this.pending = audio.slice(frames * frameSize);
     return codes;
   }
 
-  finish(options: EncodeCallOptions = {}): Maybe<AudioCodes> {
-    const where = this.checkOpen("finish"), { frameSize } = this.session.config;
-    const codebooks = this.#codebooksOf(where, options), rest = this.pending;
+  finish(codebooks: number): Maybe<AudioCodes> {
+    this.checkOpen("finish");
+    const { frameSize } = this.session.config, rest = this.pending;
     let audio = rest;
     if (rest.length && this.#tail === "zeros") {
       audio = new Float32Array(frameSize);
       audio.set(rest);
     }
-    return andThen(this.#step(audio, rest.length ? 1 : 0, codebooks), (codes) => andThen(this.reset(), () => codes));
+    return andThen(
+      this.#step("finish", audio, rest.length ? 1 : 0, codebooks),
+      (codes) => andThen(this.reset(), () => codes),
+    );
   }
 
-  #codebooksOf(where: string, options: EncodeCallOptions): number {
+  /** Codebooks that a call asks for; separate from the step so that options are read when the call is made. */
+  codebooksOf(method: "encode" | "finish", options: EncodeCallOptions = {}): number {
+    const where = this.checkOpen(method);
     checkOptions(where, options, ["numQuantizers"]);
     return options.numQuantizers === undefined
       ? this.#codebooks
       : checkNumQuantizers(where, options.numQuantizers, this.session.config, this.session.numQuantizers);
   }
 
-  #step(audio: Float32Array, frames: number, codebooks: number): Maybe<AudioCodes> {
+  #step(method: string, audio: Float32Array, frames: number, codebooks: number): Maybe<AudioCodes> {
     const codes: AudioCodes = { data: new Uint16Array(codebooks * frames), shape: [1, codebooks, frames] };
     if (frames === 0) return codes;
-    return andThen(
-      this.session.program.step([this.state], { audio: [audio], codes: [codes.data], codebooks }, frames),
-      () => codes,
-    );
+    return andThen(this.step(method, { audio: [audio], codes: [codes.data] }, codebooks, frames), () => codes);
   }
 }
 
@@ -224,10 +279,7 @@ export class DecoderSession extends StreamSession {
     const audio = new Float32Array(frames * this.session.config.frameSize);
     const output: DecodeOutput = { audioValues: { data: audio, shape: [1, 1, audio.length] } };
     if (frames === 0) return output;
-    return andThen(
-      this.session.program.step([this.state], { audio: [audio], codes: [data], codebooks }, frames),
-      () => output,
-    );
+    return andThen(this.step("decode", { audio: [audio], codes: [data] }, codebooks, frames), () => output);
   }
 
   finish(): Maybe<DecodeOutput> {
@@ -275,11 +327,14 @@ abstract class Handle<S extends StreamSession> {
    * @throws {InvalidStateError} `ERR_WRONG_MODEL` for a snapshot of another model.
    * @throws {MimiTypeError} `ERR_INVALID_ARGUMENT` for what is no snapshot of such a handle.
    */
-  restore(snapshot: StreamSnapshot): Promise<void> {
-    return this.run(() => this.session.restore(snapshot));
+  async restore(snapshot: StreamSnapshot): Promise<void> {
+    this.session.checkSnapshot(snapshot);
+    const { pending, state: { frames, tensors } } = snapshot;
+    const own = { ...snapshot, pending: pending.slice(), state: { frames, tensors: tensors.map((t) => t.slice()) } };
+    await this.run(() => this.session.restore(own));
   }
 
-  /** Gives the stream's memory back. Calls that still wait fail. */
+  /** Gives the stream's memory back. Calls whose answers have not come yet fail with an {@link InvalidStateError}. */
   close(): void {
     this.session.close();
   }
@@ -309,6 +364,7 @@ abstract class SyncHandle<S extends StreamSession> {
 
   /** Goes on where a snapshot was taken; throws as {@link MimiEncoder.restore} does. */
   restore(snapshot: StreamSnapshot): void {
+    this.session.checkSnapshot(snapshot);
     void this.session.restore(snapshot);
   }
 
@@ -329,16 +385,19 @@ export class MimiEncoder extends Handle<EncoderSession> {
    *
    * @param pcm mono samples at the model's rate, any number of them. The array stays the caller's.
    * @throws {MimiTypeError | MimiRangeError} for what are no finite samples; the stream stays as it was.
-   * @throws {InvalidStateError} on a closed handle or model.
+   * @throws {InvalidStateError} on a closed handle or model, and at the end of what a stream can last: 2^24 positions
+   *   of attention, which are 186 hours of Mimi. The stream stays as it was; `reset()` begins a new one.
    */
   async encode(pcm: Float32Array, options?: EncodeCallOptions): Promise<AudioCodes> {
+    const codebooks = this.session.codebooksOf("encode", options);
     const own = pcm instanceof Float32Array ? pcm.slice() : pcm;
-    return await this.run(() => this.session.encode(own, options));
+    return await this.run(() => this.session.encode(own, codebooks));
   }
 
   /** Codes [1, codebooks, 0 or 1] of the last frame if it was not full; then a new stream begins. */
-  finish(options?: EncodeCallOptions): Promise<AudioCodes> {
-    return this.run(() => this.session.finish(options));
+  async finish(options?: EncodeCallOptions): Promise<AudioCodes> {
+    const codebooks = this.session.codebooksOf("finish", options);
+    return await this.run(() => this.session.finish(codebooks));
   }
 }
 
@@ -348,7 +407,8 @@ export class MimiDecoder extends Handle<DecoderSession> {
    * Audio [1, 1, frames * frameSize] of codes [1, codebooks, frames].
    *
    * @throws {MimiTypeError | MimiRangeError} for codes that no loaded codebook has; the stream stays as it was.
-   * @throws {InvalidStateError} on a closed handle or model.
+   * @throws {InvalidStateError} on a closed handle or model, and at the end of what a stream can last; see
+   *   {@link MimiEncoder.encode}.
    */
   async decode(audioCodes: AudioCodesInput): Promise<DecodeOutput> {
     const own = this.session.check(audioCodes);
@@ -365,12 +425,12 @@ export class MimiDecoder extends Handle<DecoderSession> {
 export class MimiEncoderSync extends SyncHandle<EncoderSession> {
   /** See {@link MimiEncoder.encode}. */
   encode(pcm: Float32Array, options?: EncodeCallOptions): AudioCodes {
-    return this.session.encode(pcm, options) as AudioCodes;
+    return this.session.encode(pcm, this.session.codebooksOf("encode", options)) as AudioCodes;
   }
 
   /** See {@link MimiEncoder.finish}. */
   finish(options?: EncodeCallOptions): AudioCodes {
-    return this.session.finish(options) as AudioCodes;
+    return this.session.finish(this.session.codebooksOf("finish", options)) as AudioCodes;
   }
 }
 

@@ -8,13 +8,13 @@
  * @module
  */
 
-// pi / 2 in three parts of at most 33 bits, so that n * part is exact for n < 2^20 (fdlibm, e_rem_pio2.c).
-const HALF_PI = [1.57079632673412561417e+00, 6.07710050630396597660e-11, 2.02226624871116645580e-21];
+// pi / 2 as a sum: two parts of 28 bits, so that n * part is exact for n < 2^25, and what is left.
+const HALF_PI = [1.570796325802803, 9.920935739593517e-10, 5.721188726109832e-18];
 const TWO_OVER_PI = 0.6366197723675814;
 
 const LN2_HIGH = 6.93147180369123816490e-01, LN2_LOW = 1.90821492927058770002e-10;
 
-/** `[cos(x), sin(x)]` for |x| < 1.6e6, the largest angle of about 18 hours of stream. */
+/** `[cos(x), sin(x)]` for |x| <= 2^24, the last rotary angle of a stream (`mostFrames` in network.ts). */
 export function cosSin(x: number): [number, number] {
   const n = Math.round(x * TWO_OVER_PI);
   const r = ((x - n * HALF_PI[0]) - n * HALF_PI[1]) - n * HALF_PI[2], r2 = r * r;

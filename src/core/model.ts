@@ -5,13 +5,14 @@
  * @module
  */
 import { type AudioInput, maskLength, type PaddingMask, rowLengths, toRows } from "./audio.ts";
-import type { Program, ProgramMemory } from "./backend.ts";
+import type { Ports, Program, ProgramMemory } from "./backend.ts";
 import { type AudioCodes, type AudioCodesInput, checkCodebooks, checkNumQuantizers, toAudioCodes } from "./codes.ts";
 import type { MimiConfig } from "./config.ts";
-import { checkOptions, InvalidStateError, MimiRangeError, NotSupportedError } from "./errors.ts";
+import { checkOptions, describe, InvalidStateError, MimiRangeError, NotSupportedError } from "./errors.ts";
 import { decoderNetwork, encoderNetwork } from "./mimi.ts";
 import type { Network } from "./network.ts";
 import {
+  checkFrames,
   checkTail,
   DecoderSession,
   EncoderSession,
@@ -131,7 +132,7 @@ export class MimiModel {
 
   async #encode(where: string, input: AudioInput, options: EncodeOptions): Promise<EncodeOutput> {
     checkOptions(where, options, ["paddingMask", "numQuantizers", "samplingRate", "tail"]);
-    const { config } = this, { frameSize } = config, half = this.#half(where, "encoder");
+    const { config } = this, { frameSize } = config, session = this.#session(where, "encoder");
     const { rows, length } = toRows(where, input, config.samplingRate, options.samplingRate);
     const codebooks = checkNumQuantizers(where, options.numQuantizers, config, this.numQuantizers),
       tail = checkTail(where, options.tail);
@@ -144,13 +145,13 @@ export class MimiModel {
       shape: [rows.length, codebooks, frames],
     };
     const mask = new Uint8Array(rows.length * frames);
+    // A synchronous backend is through with all rows before the caller goes on; others read them later.
+    const own = this.#sync ? rows : rows.map((row, b) => row.slice(0, lengths[b]));
     for (let b = 0; b < rows.length; b++) {
       const count = Math.ceil(lengths[b] / frameSize), codes = new Uint16Array(codebooks * count);
-      const audio = padded(rows[b].subarray(0, lengths[b]), tail === "zeros" ? count * frameSize : lengths[b]);
-      await this.#alone(
-        half,
-        (state) => half.program.step([state], { audio: [audio], codes: [codes], codebooks }, count),
-      );
+      const audio = padded(own[b].subarray(0, lengths[b]), tail === "zeros" ? count * frameSize : lengths[b]);
+      const running = alone(where, session, { audio: [audio], codes: [codes], codebooks }, count);
+      if (running) await running;
       for (let k = 0; k < codebooks; k++) {
         audioCodes.data.set(codes.subarray(k * count, (k + 1) * count), (b * codebooks + k) * frames);
       }
@@ -168,8 +169,17 @@ export class MimiModel {
   async decode(audioCodes: AudioCodesInput, options: DecodeOptions = {}): Promise<DecodeOutput> {
     const where = "decode";
     checkOptions(where, options, ["paddingMask"]);
-    const { config } = this, half = this.#half(where, "decoder");
-    const { data, shape } = toAudioCodes(where, audioCodes, config.codebookSize), [batch, codebooks, frames] = shape;
+    const codes = toAudioCodes(where, audioCodes, this.config.codebookSize);
+    return await this.#decode(
+      where,
+      codes,
+      options.paddingMask === undefined ? Infinity : maskLength(where, options.paddingMask),
+    );
+  }
+
+  /** Audio of checked codes, at most `most` samples of each row. */
+  async #decode(where: string, { data, shape }: AudioCodes, most: number): Promise<DecodeOutput> {
+    const { config } = this, session = this.#session(where, "decoder"), [batch, codebooks, frames] = shape;
     checkCodebooks(where, codebooks, this.numQuantizers, config);
     if (batch === 0 || frames === 0) {
       throw new MimiRangeError(
@@ -177,34 +187,44 @@ export class MimiModel {
         `${where}: audioCodes hold no frames (shape ${JSON.stringify(shape)}).`,
       );
     }
-    const all = frames * config.frameSize;
-    const samples = options.paddingMask === undefined ? all : Math.min(all, maskLength(where, options.paddingMask));
+    const all = frames * config.frameSize, samples = Math.min(all, most);
     const values = new Float32Array(batch * samples);
     for (let b = 0; b < batch; b++) {
       const audio = samples === all ? values.subarray(b * all, (b + 1) * all) : new Float32Array(all);
       const codes = data.subarray(b * codebooks * frames, (b + 1) * codebooks * frames);
-      await this.#alone(
-        half,
-        (state) => half.program.step([state], { audio: [audio], codes: [codes], codebooks }, frames),
-      );
+      const running = alone(where, session, { audio: [audio], codes: [codes], codebooks }, frames);
+      if (running) await running;
       if (samples !== all) values.set(audio.subarray(0, samples), b * samples);
     }
     return { audioValues: { data: values, shape: [batch, 1, samples] } };
   }
 
-  /** Encodes and decodes: audio as long as the input. With `audioCodes` only decodes. */
+  /**
+   * Encodes and decodes: audio as long as the input. With `audioCodes` only decodes.
+   *
+   * @throws as {@link encode} and {@link decode} do; with `audioCodes` a `numQuantizers` must be their codebooks.
+   */
   async forward(input: AudioInput, options: ForwardOptions = {}): Promise<{ audioCodes: AudioCodes } & DecodeOutput> {
     const where = "forward";
     checkOptions(where, options, ["paddingMask", "numQuantizers", "samplingRate", "tail", "audioCodes"]);
     const { audioCodes: given, ...encodeOptions } = options;
-    const { rows, length } = toRows(where, input, this.config.samplingRate, options.samplingRate);
+    const { length } = toRows(where, input, this.config.samplingRate, options.samplingRate);
     this.#half(where, "decoder");
-    const audioCodes = given === undefined
-      ? (await this.#encode(where, input, encodeOptions)).audioCodes
-      : toAudioCodes(where, given, this.config.codebookSize);
-    const paddingMask = options.paddingMask ??
-      { data: new Uint8Array(rows.length * length).fill(1), shape: [rows.length, length] };
-    return { audioCodes, ...await this.decode(audioCodes, { paddingMask }) };
+    const { paddingMask, numQuantizers } = options;
+    const samples = paddingMask === undefined ? length : maskLength(where, paddingMask);
+    if (given === undefined) {
+      const { audioCodes } = await this.#encode(where, input, encodeOptions);
+      return { audioCodes, ...await this.#decode(where, audioCodes, samples) };
+    }
+    checkTail(where, options.tail);
+    const audioCodes = toAudioCodes(where, given, this.config.codebookSize), codebooks = audioCodes.shape[1];
+    if (numQuantizers !== undefined && numQuantizers !== codebooks) {
+      throw new MimiRangeError(
+        "ERR_NUM_QUANTIZERS",
+        `${where}: numQuantizers is ${describe(numQuantizers)}, the given audioCodes have ${codebooks} codebooks.`,
+      );
+    }
+    return { audioCodes, ...await this.#decode(where, audioCodes, samples) };
   }
 
   /** A stream of audio to codes. Calls run in the order in which they were made, also when not awaited. */
@@ -290,16 +310,25 @@ export class MimiModel {
       );
     }
   }
+}
 
-  /** Runs a step on a stream of its own. */
-  async #alone(half: Half, step: (state: ReturnType<Program["createState"]>) => void | Promise<void>): Promise<void> {
-    const state = half.program.createState();
-    try {
-      await step(state);
-    } finally {
-      if (!this.#closed) half.program.freeState(state);
-    }
+/** Runs a step on a stream of its own; returns nothing where the backend is synchronous. */
+function alone(where: string, session: Session, ports: Ports, frames: number): void | Promise<void> {
+  session.checkOpen(where);
+  checkFrames(where, session, 0, frames);
+  const { program } = session, state = program.createState();
+  const end = () => {
+    session.checkOpen(where); // whatever a model says that was closed meanwhile, it fails as closed
+    program.freeState(state);
+  };
+  let running: void | Promise<void>;
+  try {
+    running = program.step([state], ports, frames);
+  } catch (error) {
+    end();
+    throw error;
   }
+  return running ? running.finally(end) : end();
 }
 
 /** The samples followed by zeros, `length` in all. */

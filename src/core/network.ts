@@ -298,6 +298,16 @@ export function networkState(network: Network): StateSpec[] {
   return [...walk(network.layers, 0)].flatMap(({ layer }) => stateOf(layer));
 }
 
+/** Positions that attention can tell apart: rotary angles are formed in f32, which holds every integer up to here. */
+const MOST_POSITIONS = 2 ** 24;
+
+/** Frames that a stream may last: as long as every attention layer can tell its positions apart. */
+export function mostFrames(network: Network): number {
+  const perFrame = [...walk(network.layers, inputPositions(network, 1))]
+    .filter(({ layer }) => layer.kind === "attention").map(({ positions }) => positions);
+  return Math.floor(MOST_POSITIONS / Math.max(1, ...perFrame));
+}
+
 /** Number of values of a shape. */
 export function sizeOf(shape: readonly number[]): number {
   return shape.reduce((a, b) => a * b, 1);

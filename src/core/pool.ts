@@ -112,6 +112,7 @@ const MOST_FRAMES = 8;
 
 /** A program whose steps wait for each other: those of many streams become one. */
 export class SharedProgram implements Program {
+  readonly cancels = true;
   readonly network: Network;
   /** Streams that are open. */
   streams: number = 0;

@@ -637,13 +637,9 @@ function ringSlot(
     const end = frames * perFrame;
     offsets.forEach((offset, part) => {
       for (let head = 0; head < keyValueHeads; head++) {
-        for (let position = Math.max(0, end - kept); position < end; position++) {
-          const row = (head * ring + position % ring) * padded;
-          visit(
-            memory.view(state + offset + row * F32, headDim),
-            part,
-            (head * kept + position - (end - kept)) * headDim,
-          );
+        for (let back = 1; back <= Math.min(kept, end); back++) {
+          const row = (head * ring + (end - back) % ring) * padded;
+          visit(memory.view(state + offset + row * F32, headDim), part, (head * kept + kept - back) * headDim);
         }
       }
     });
