@@ -1,6 +1,6 @@
 /** Every layer of the wasm backend against transformers' stages and against the float64 oracle, for any configuration. */
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { MimiConfig, wasm } from "../mod.ts";
 import { lower } from "../src/backends/wasm/lower.ts";
@@ -8,6 +8,7 @@ import { Memory } from "../src/backends/wasm/memory.ts";
 import type { Ports, TensorSource } from "../src/core/backend.ts";
 import { openCheckpoint } from "../src/core/checkpoint.ts";
 import type { MimiConfigFields } from "../src/core/config.ts";
+import { cosSin } from "../src/core/math.ts";
 import { decoderNetwork, encoderNetwork } from "../src/core/mimi.ts";
 import { type Layer, positionsAfter } from "../src/core/network.ts";
 import { bytesInMemory, Safetensors } from "../src/core/safetensors.ts";
@@ -15,6 +16,7 @@ import { assertClose } from "./support/compare.ts";
 import { openGolden, testJSON, testPath } from "./support/files.ts";
 import { oracle } from "./support/oracle.ts";
 import { random, randomWeights } from "./support/random.ts";
+import { deterministicWeights } from "./support/weights.ts";
 
 const NO_PORTS: Ports = { audio: [], codes: [], codebooks: 0 };
 
@@ -62,15 +64,9 @@ function channelsLast(values: Float32Array, [, channels, positions]: number[]): 
   return out;
 }
 
-async function tinyModel() {
-  const config = MimiConfig.fromJSON(await testJSON("models/tiny-hf/config.json"));
-  const networks = [encoderNetwork(config), decoderNetwork(config)];
-  const file = await Safetensors.open(bytesInMemory(await readFile(testPath("models/tiny-hf/model.safetensors"))));
-  return { encoder: networks[0], decoder: networks[1], tensors: openCheckpoint(file, config, networks) };
-}
-
 test("every layer of the tiny model against transformers", async () => {
-  const { encoder, decoder, tensors } = await tinyModel(), golden = await openGolden("tiny_layers");
+  const golden = await openGolden("tiny_layers"), { config, tensors } = await modelOf("tiny_layers");
+  const encoder = encoderNetwork(config), decoder = decoderNetwork(config);
   const rowsOf = async (name: string) => {
     const shape = golden.shape(name), values = await golden.f32(name);
     return shape[2] === undefined || name.includes("_tr") ? values : channelsLast(values, shape);
@@ -102,34 +98,66 @@ test("every layer of the tiny model against transformers", async () => {
   assert.equal(seen, 15 + 2 + 15);
 });
 
-for (const name of ["tiny_main_2s", "tiny_short_1000", "tiny_one", "tiny_notmult_30000"]) {
+/** The stages that goldens may hold, in their order, with the layers after which each is taken. */
+function stagesOf(layers: Layer[]): [names: string[], end: number][] {
+  const isTransformer = (l: Layer) => l.kind === "residual" && l.branch[0].kind === "layerNorm";
+  const first = layers.findIndex(isTransformer), last = layers.findLastIndex(isTransformer) + 1;
+  const quantize = layers.findIndex((l) => l.kind === "quantize");
+  return quantize >= 0
+    ? [[["seanet_encoder"], first], [["encoder_transformer"], last], [["downsample", "latent"], quantize]]
+    : [[["rvq_decode"], 1], [["upsample"], first], [["decoder_transformer"], last]];
+}
+
+/** Configuration and weights that a golden was made with. */
+async function modelOf(golden: string): Promise<{ config: MimiConfig; tensors: TensorSource }> {
+  if (golden.startsWith("full_")) return { config: new MimiConfig(), tensors: await deterministicWeights("full-spec") };
+  const folder = golden.startsWith("tiny_") ? "models/tiny-hf" : `models/variants/${golden.slice("variant_".length)}`;
+  const config = MimiConfig.fromJSON(await testJSON(`${folder}/config.json`));
+  const file = await Safetensors.open(bytesInMemory(await readFile(testPath(`${folder}/model.safetensors`))));
+  return { config, tensors: openCheckpoint(file, config, [encoderNetwork(config), decoderNetwork(config)]) };
+}
+
+/** Every stage that any golden holds. */
+const STAGES = 54;
+let stagesSeen = 0;
+
+const goldens = (await readdir(testPath("goldens"))).filter((name) => name.endsWith(".safetensors"))
+  .map((name) => name.replace(".safetensors", ""));
+for (const name of goldens) {
   test(`stages of ${name} against transformers`, async () => {
-    const { encoder, decoder, tensors } = await tinyModel(),
-      golden = await openGolden(name),
-      input = await golden.f32("input");
-    const isTransformer = (l: Layer) => l.kind === "residual" && l.branch[0].kind === "layerNorm";
-    const first = encoder.layers.findIndex(isTransformer), quantize = encoder.layers.length - 1;
-    for (
-      const [stage, to] of [["seanet_encoder", first], ["encoder_transformer", quantize - 1], [
-        "downsample",
-        quantize,
-      ]] as const
-    ) {
-      const actual = await runLayers(encoder.layers.slice(0, to), tensors, input, input.length);
-      assertClose(stage, actual, channelsLast(await golden.f32(stage), golden.shape(stage)), 1e-4, true);
-    }
-    const codes = Uint16Array.from(await golden.i32("codes")), [, codebooks, frames] = golden.shape("codes");
-    const conv = decoder.layers.findIndex((l) => l.kind === "conv");
-    for (const [stage, to] of [["rvq_decode", 1], ["upsample", 2], ["decoder_transformer", conv]] as const) {
-      const actual = await runLayers(decoder.layers.slice(0, to), tensors, new Float32Array(frames), frames, {
-        audio: [],
-        codes: [codes],
-        codebooks,
-      });
-      assertClose(stage, actual, channelsLast(await golden.f32(stage), golden.shape(stage)), 1e-4, true);
+    const golden = await openGolden(name), { config, tensors } = await modelOf(name);
+    for (const { direction, layers } of [encoderNetwork(config), decoderNetwork(config)]) {
+      const stages = stagesOf(layers), held = stages.map(([names]) => names.filter((stage) => golden.has(stage)));
+      if (held.every((names) => names.length === 0)) continue;
+      const [, codebooks, frames] = golden.shape("codes");
+      let rows = direction === "encode" ? await golden.f32("input") : new Float32Array(frames), done = 0;
+      let positions = rows.length;
+      const ports = { audio: [], codes: [Uint16Array.from(await golden.i32("codes"))], codebooks };
+      for (const [i, [, end]] of stages.entries()) {
+        const some = layers.slice(done, end);
+        if (some.length) rows = await runLayers(some, tensors, rows, positions, ports);
+        positions = some.reduce((n, layer) => positionsAfter(layer, n), positions);
+        done = end;
+        for (const stage of held[i]) {
+          assertClose(stage, rows, channelsLast(await golden.f32(stage), golden.shape(stage)), 1e-4, true);
+          stagesSeen++;
+        }
+      }
     }
   });
 }
+
+test("every stage of every golden was compared", () => assert.equal(stagesSeen, STAGES));
+
+test("rotary angles are exact up to the last position of a stream", () => {
+  const rng = random("angles");
+  for (let i = 0; i < 20000; i++) {
+    const angle = i === 0 ? 2 ** 24 : Math.fround((rng.next() * 2 - 1) * 2 ** rng.integer(0, 24));
+    const [cos, sin] = cosSin(angle),
+      error = Math.max(Math.abs(cos - Math.cos(angle)), Math.abs(sin - Math.sin(angle)));
+    assert.ok(error < 1e-15, `off by ${error} at ${angle}`);
+  }
+});
 
 const SMALL: Partial<MimiConfigFields> = {
   upsamplingRatios: [3, 2],
