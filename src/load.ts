@@ -8,9 +8,8 @@ import { MimiFeatureExtractor as CoreFeatureExtractor } from "./core/features.ts
 import { MimiModel as CoreModel } from "./core/model.ts";
 import { Engine } from "./engine/engine.ts";
 import { checkWorkerOption, type WorkerOptions } from "./engine/spawn.ts";
-import { readJSON } from "./hub/files.ts";
 import type { ModelSource } from "./hub/source.ts";
-import { checkParts, loadParts, openFolder, type PartsOptions } from "./parts.ts";
+import { checkParts, loadParts, openFolder, type PartsOptions, readFields } from "./parts.ts";
 import { resolveSource } from "./resolve.ts";
 
 /** Where and how a model is loaded. */
@@ -59,7 +58,7 @@ export class MimiModel extends CoreModel {
    * @param source `"mini"`, a path that starts with `.`, `/` or a drive, a URL, or a repository such as `kyutai/mimi`. A
    *   path or URL is a folder with `config.json` and `model.safetensors`, or a `.safetensors` file.
    * @throws {MimiTypeError | MimiRangeError} for an option that is not usable.
-   * @throws {LoadError} `ERR_NOT_FOUND`, `ERR_NETWORK`.
+   * @throws {LoadError} `ERR_NOT_FOUND`, `ERR_NETWORK`, `ERR_READ`, `ERR_WRITE`.
    * @throws {FormatError} `ERR_CONFIG`, `ERR_SAFETENSORS`, `ERR_CHECKPOINT`.
    * @throws {NotSupportedError} where the backend cannot run here.
    * @throws {EngineError} `ERR_WORKER` where the worker does not start.
@@ -86,10 +85,14 @@ export class MimiModel extends CoreModel {
 export class MimiFeatureExtractor extends CoreFeatureExtractor {
   /** Reads `preprocessor_config.json` of a source; see {@link MimiModel.fromPretrained}. */
   static async fromPretrained(source: ModelSource, options: LoadOptions = {}): Promise<MimiFeatureExtractor> {
-    checkOptions("fromPretrained", options, OPTIONS);
+    const where = "fromPretrained";
+    checkOptions(where, options, OPTIONS);
+    checkParts(where, options);
     const file = openFolder(await resolveSource(source), options);
-    const { samplingRate, paddingValue } = CoreFeatureExtractor.fromJSON(
-      await readJSON(await file("preprocessor_config.json")),
+    const { samplingRate, paddingValue } = await readFields(
+      file,
+      "preprocessor_config.json",
+      CoreFeatureExtractor.fromJSON,
     );
     return new MimiFeatureExtractor({ samplingRate, paddingValue });
   }

@@ -8,12 +8,12 @@ import type { Backend, Precision, Program } from "./core/backend.ts";
 import { openCheckpoint } from "./core/checkpoint.ts";
 import { checkNumQuantizers } from "./core/codes.ts";
 import { MimiConfig, type MimiConfigFields } from "./core/config.ts";
-import { describe, LoadError, MimiTypeError, NotSupportedError } from "./core/errors.ts";
+import { describe, FormatError, LoadError, MimiTypeError, NotSupportedError } from "./core/errors.ts";
 import { fingerprint } from "./core/fingerprint.ts";
 import { decoderNetwork, encoderNetwork } from "./core/mimi.ts";
 import type { MimiModelParts } from "./core/model.ts";
 import { type ByteSource, Safetensors } from "./core/safetensors.ts";
-import { open, type Progress, readJSON } from "./hub/files.ts";
+import { MOST_JSON_BYTES, open, type Progress, readJSON } from "./hub/files.ts";
 import { openRepositoryFile } from "./hub/repository.ts";
 import type { ResolvedSource } from "./resolve.ts";
 
@@ -29,7 +29,7 @@ export interface PartsOptions {
   precision?: Precision;
   /** A configuration in place of the source's `config.json`. */
   config?: MimiConfig | Partial<MimiConfigFields>;
-  /** Name of the weights in a folder or repository; default `model.safetensors`. */
+  /** Name of the weights in a folder or repository, default `model.safetensors`; not for sources that name their weights. */
   file?: string;
   /** Branch, tag or commit of a repository; default `"main"`. */
   revision?: string;
@@ -44,14 +44,40 @@ export interface PartsOptions {
   onProgress?: (progress: Progress) => void;
 }
 
+const isText = (v: unknown) => typeof v === "string" && v !== "";
+const isFunction = (v: unknown) => typeof v === "function";
+
+/** What an option may be, and how that is said. */
+const RULES: [option: keyof PartsOptions, rule: (value: unknown) => boolean, expected: string][] = [
+  ["part", (v) => ["both", "encoder", "decoder"].includes(v as string), '"both", "encoder" or "decoder"'],
+  ["backend", isBackend, 'a backend such as wasm(), "wasm" or "auto"'],
+  ["config", (v) => typeof v === "object" && v !== null && !Array.isArray(v), "a MimiConfig or its fields"],
+  ["file", isText, 'a file name such as "model.safetensors"'],
+  ["revision", isText, "a branch, tag or commit"],
+  ["token", isText, "an access token"],
+  ["endpoint", isText, 'an address such as "https://huggingface.co"'],
+  ["cache", (v) => v === false || isText(v), "a folder, or false"],
+  ["signal", (v) => isFunction((v as AbortSignal | null)?.throwIfAborted), "an AbortSignal"],
+  ["onProgress", isFunction, "a function"],
+];
+
+function isBackend(value: unknown): boolean {
+  if (value === "auto" || value === "wasm") return true;
+  const { name, sync, available, compile } = (value ?? {}) as Partial<Backend>;
+  return isText(name) && typeof sync === "boolean" && isFunction(available) && isFunction(compile);
+}
+
 /** Checks the options that say what to load. @throws {MimiTypeError | NotSupportedError} */
-export function checkParts(where: string, { part = "both", precision = "f32" }: PartsOptions): void {
-  if (!["both", "encoder", "decoder"].includes(part)) {
+export function checkParts(where: string, options: PartsOptions): void {
+  for (const [option, rule, expected] of RULES) {
+    const value = options[option];
+    if (value === undefined || rule(value)) continue;
     throw new MimiTypeError(
       "ERR_INVALID_ARGUMENT",
-      `${where}: part must be "both", "encoder" or "decoder", got ${describe(part)}.`,
+      `${where}: ${option} must be ${expected}, got ${describe(value)}.`,
     );
   }
+  const { precision = "f32" } = options;
   if (precision !== "f32") {
     throw new NotSupportedError(`${where}: precision ${describe(precision)} is not available, only "f32".`);
   }
@@ -71,7 +97,7 @@ export async function loadParts(
 ): Promise<MimiModelParts> {
   checkParts(where, options);
   const { part = "both", precision = "f32", signal } = options;
-  const backend = chooseBackend(where, options.backend), available = await backend.available();
+  const backend = typeof options.backend === "object" ? options.backend : wasm(), available = await backend.available();
   if (available !== true) {
     throw new NotSupportedError(`${where}: the ${backend.name} backend cannot run here: ${available}.`);
   }
@@ -84,7 +110,7 @@ export async function loadParts(
       ...(part !== "decoder" && { encoder: encoderNetwork(config, numQuantizers) }),
       ...(part !== "encoder" && { decoder: decoderNetwork(config, numQuantizers) }),
     };
-    const weights = openCheckpoint(await Safetensors.open(opened.weights), config, Object.values(networks));
+    const weights = openCheckpoint(await fresh(opened.weights, Safetensors.open), config, Object.values(networks));
     for (const half of ["encoder", "decoder"] as const) {
       signal?.throwIfAborted();
       if (networks[half]) programs[half] = await backend.compile(networks[half], weights, { precision });
@@ -107,15 +133,6 @@ export async function loadParts(
   }
 }
 
-function chooseBackend(where: string, backend: unknown = "auto"): Backend {
-  if (backend === "auto" || backend === "wasm") return wasm();
-  if (typeof (backend as Backend)?.compile === "function") return backend as Backend;
-  throw new MimiTypeError(
-    "ERR_INVALID_ARGUMENT",
-    `${where}: backend must be a backend such as wasm(), "wasm" or "auto", got ${describe(backend)}.`,
-  );
-}
-
 async function openSource(
   source: ResolvedSource,
   options: PartsOptions,
@@ -124,38 +141,79 @@ async function openSource(
   const folder = openFolder(source, options);
   const config = given !== undefined
     ? given instanceof MimiConfig ? given : new MimiConfig(given)
-    : MimiConfig.fromJSON(await readJSON(await folder("config.json")));
+    : await readFields(folder, "config.json", MimiConfig.fromJSON);
   return { config, weights: await folder(file) };
 }
 
+/** Opens a file of a source by its name. */
+export type Folder = (file: string) => Promise<ByteSource>;
+
+/** Reads a JSON file of a source. @throws {FormatError} `ERR_CONFIG`, and what `parse` throws. */
+export async function readFields<T>(folder: Folder, file: string, parse: (json: unknown) => T): Promise<T> {
+  return await fresh(await folder(file), async (source) => parse(await readJSON(source)));
+}
+
+/** Reads a file. Where it is not right, a kept copy of the download goes, so that the next load gets a new one. */
+async function fresh<T>(source: ByteSource, read: (source: ByteSource) => Promise<T>): Promise<T> {
+  try {
+    return await read(source);
+  } catch (error) {
+    if (!(error instanceof FormatError) || !source.discard) throw error;
+    await source.discard();
+    throw new FormatError(
+      error.code,
+      `${error.message} Its copy in the cache has been removed; loading again downloads it anew.`,
+      { cause: error },
+    );
+  }
+}
+
 /** A function that opens the files of a source by their name. */
-export function openFolder(source: ResolvedSource, options: PartsOptions): (file: string) => Promise<ByteSource> {
+export function openFolder(source: ResolvedSource, options: PartsOptions): Folder {
+  // Weights that a source names itself leave nothing to choose.
+  const named = source.kind === "files" || source.kind === "location" && isWeights(new URL(source.href));
+  if (named && options.file !== undefined) {
+    throw new MimiTypeError(
+      "ERR_INVALID_ARGUMENT",
+      `fromPretrained: file chooses among the weights of a folder or repository; this source names its weights, got ${
+        describe(options.file)
+      }.`,
+    );
+  }
+  const limits = (file: string): PartsOptions & { most?: number } =>
+    file.endsWith(".json") ? { ...options, most: MOST_JSON_BYTES } : options;
   switch (source.kind) {
     case "repository":
-      return (file) => openRepositoryFile(source.repository, file, options);
+      return (file) => openRepositoryFile(source.repository, file, limits(file));
     case "files":
       return async (file) => {
         if (file.endsWith(".safetensors")) return await open(new URL(source.weights), options);
         const address = file === "config.json" ? source.config : source.preprocessor;
-        if (address) return await open(new URL(address), options);
+        if (address) return await open(new URL(address), limits(file));
         if (file === "config.json") return official();
         throw new LoadError("ERR_NOT_FOUND", `fromPretrained: the source has no ${file}.`);
       };
     case "location": {
-      const at = new URL(source.href), isWeights = at.href.endsWith(".safetensors");
       // A weights file stands for the folder that it is in; without a config.json beside it, it is kyutai/mimi's.
-      const folder = isWeights ? new URL(".", at) : new URL(at.href.replace(/\/?$/, "/"));
+      const at = new URL(source.href), folder = new URL(at);
+      if (!named) folder.pathname = at.pathname.replace(/\/?$/, "/");
       return async (file) => {
-        if (isWeights && file.endsWith(".safetensors")) return await open(at, options);
+        if (named && file.endsWith(".safetensors")) return await open(at, options);
+        const address = new URL(file, folder);
+        address.search = at.search; // a signature or token is for the whole folder
         try {
-          return await open(new URL(file, folder), options);
+          return await open(address, limits(file));
         } catch (error) {
-          if (isWeights && file === "config.json" && (error as LoadError).code === "ERR_NOT_FOUND") return official();
+          if (named && file === "config.json" && (error as LoadError).code === "ERR_NOT_FOUND") return official();
           throw error;
         }
       };
     }
   }
+}
+
+function isWeights(address: URL): boolean {
+  return address.pathname.endsWith(".safetensors");
 }
 
 /** The configuration of `kyutai/mimi`, as if it lay beside the weights. */

@@ -91,13 +91,17 @@ const REFUSED: [fields: Record<string, unknown>, message: RegExp][] = [
   [{ numAttentionHeads: 8, numKeyValueHeads: 3 }, /num_key_value_heads must be a divisor .*8.*got 3/],
   [{ headDim: 7 }, /head_dim must be an even number.*got 7/],
   [{ hiddenAct: "relu" }, /hidden_act must be "gelu" .*got "relu"/],
-  [{ normEps: 0 }, /norm_eps must be a number above 0, got 0/],
+  [{ normEps: 0 }, /norm_eps must be a number from 1e-12 to 1, got 0/],
+  [{ normEps: 1e-50 }, /norm_eps .* got 1e-50/],
   [{ ropeTheta: Infinity }, /rope_theta .* got Infinity/],
+  [{ ropeTheta: 0.5 }, /rope_theta must be a number from 1 to 1000000000000, got 0.5/],
   [{ slidingWindow: 0 }, /sliding_window .* got 0/],
   [{ attentionBias: 1 }, /attention_bias must be true or false, got 1/],
   [{ frameRate: 7 }, /frame_rate must be .*25 Hz.*got 7/],
   [{ frameRate: 50 }, /frame_rate .* got 50/],
   [{ framerate: 12.5 }, /framerate must be a known field/],
+  [{ toString: 1 }, /to_string must be a known field/],
+  ...[null, "mimi", [1]].map((fields): [Record<string, unknown>, RegExp] => [any(fields), /must be an object.* got/]),
 ];
 for (const [fields, message] of REFUSED) {
   test(`refused: ${JSON.stringify(fields)}`, () => {

@@ -6,6 +6,8 @@ import {
   type Backend,
   InvalidStateError,
   isMimiError,
+  MimiDecoderStream,
+  MimiEncoderStream,
   type MimiErrorCode,
   MimiModel,
   MimiRangeError,
@@ -67,6 +69,15 @@ cases("encode", [
   ["empty batch", () => model.encode(tensor([0, 1, 10])), MimiRangeError, "ERR_EMPTY_INPUT", /empty/],
   ["NaN", () => model.encode(withSample(NaN)), MimiRangeError, "ERR_NOT_FINITE", /sample 321 is NaN/],
   ["infinity", () => model.encode(withSample(-Infinity)), MimiRangeError, "ERR_NOT_FINITE", /sample 321 is -Infinity/],
+  ["too loud", () => model.encode(withSample(-1e30)), MimiRangeError, "ERR_OUT_OF_RANGE", /sample 321 is -1.*1000000/],
+  [
+    "AudioBuffer without samples",
+    () => model.encode({ ...buffer(24000, 1), getChannelData: () => any([1]) }),
+    MimiTypeError,
+    "ERR_INVALID_ARGUMENT",
+    /getChannelData .* got Array\(1\)/,
+  ],
+  ["length", () => model.getEncodedLength(any(undefined)), MimiRangeError, "ERR_OUT_OF_RANGE", /integer from 0/],
   ["a list", () => model.encode(any([0, 1])), MimiTypeError, "ERR_INVALID_ARGUMENT", /got Array\(2\)/],
   [
     "doubles",
@@ -174,6 +185,7 @@ cases("paddingMask", [
   ["left", () => masked([[0, 0, 1, 1, 1, 1]]), MimiRangeError, "ERR_PADDING", /0 at 0 and 1 at 2.*right/],
   ["hole", () => masked([[1, 1, 0, 1, 1, 1]]), MimiRangeError, "ERR_PADDING", /0 at 2 and 1 at 3.*right/],
   ["a two", () => masked([[1, 2, 0, 0, 0, 0]]), MimiRangeError, "ERR_PADDING", /is 2 at 1, expected 0 or 1/],
+  ["strings", () => masked(any([Array(6).fill("1")])), MimiRangeError, "ERR_PADDING", /expected 0 or 1/],
   ["empty row", () => masked([[1, 1, 1, 1, 1, 1], [0, 0, 0, 0, 0, 0]]), MimiRangeError, "ERR_EMPTY_INPUT", /row 1/],
   ["other shape", () => masked([[1, 1, 1]]), MimiTypeError, "ERR_INVALID_ARGUMENT", /\[1, 6\].*got shape \[1,3\]/],
   [
@@ -257,6 +269,13 @@ cases("decode", [
     MimiTypeError,
     "ERR_INVALID_ARGUMENT",
     /frame 1 has 1 codes, frame 0 has 2/,
+  ],
+  [
+    "fromFrames: a hole",
+    () => AudioCodes.fromFrames(any([[1], , [2]])),
+    MimiTypeError,
+    "ERR_INVALID_ARGUMENT",
+    /frame 1 has undefined codes/,
   ],
   ["fromFrames: range", () => AudioCodes.fromFrames([[70000]]), MimiRangeError, "ERR_CODE_OUT_OF_RANGE", /70000/],
 ]);
@@ -368,6 +387,21 @@ cases("state", [
     /later backend is not synchronous/,
   ],
   ["stream options", () => model.createEncoder(any({ rate: 1 })), MimiTypeError, "ERR_INVALID_ARGUMENT", /"rate"/],
+  ...(["createDecoder", "createDecoderSync"] as const).map((method): Case => [
+    `${method} options`,
+    () => model[method](any({ tail: "zeros" })),
+    MimiTypeError,
+    "ERR_INVALID_ARGUMENT",
+    new RegExp(`^${method}: unknown option "tail"`),
+  ]),
+  ...[MimiEncoderStream, MimiDecoderStream].map((Stream): Case => [
+    `${Stream.name} without a model`,
+    () => new Stream(any(undefined)),
+    MimiTypeError,
+    "ERR_INVALID_ARGUMENT",
+    new RegExp(`^${Stream.name}: expected a MimiModel, got undefined`),
+  ]),
+  ["stream too loud", () => model.createEncoder().encode(withSample(3e38)), MimiRangeError, "ERR_OUT_OF_RANGE", /321/],
   [
     "stream input",
     () => model.createEncoder().encode(any([1])),

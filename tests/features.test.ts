@@ -27,6 +27,11 @@ test("one recording, plain numbers, the embedded model's settings", async () => 
   assert.deepEqual(await MimiFeatureExtractor.fromPretrained("mini"), extractor);
 });
 
+test("as many recordings as there are", () => {
+  const { inputValues } = new MimiFeatureExtractor().extract(Array.from({ length: 200_000 }, () => Float32Array.of(1)));
+  assert.deepEqual(inputValues.shape, [200_000, 1, 1]);
+});
+
 test("padding and truncation", () => {
   const shapeOf = (...args: Parameters<typeof extractor.extract>) => extractor.extract(...args).inputValues;
   for (const padding of [true, "longest"] as const) {
@@ -131,7 +136,43 @@ const WRONG: [
     () => MimiFeatureExtractor.fromJSON({ sampling_rate: "x" }),
     Error,
     "ERR_CONFIG",
-    /sampling_rate must be a number, got "x"/,
+    /sampling_rate must be a number from 1 .*got "x"/,
+  ],
+  ["a list", () => MimiFeatureExtractor.fromJSON([]), Error, "ERR_CONFIG", /JSON object, got Array\(0\)/],
+  [
+    "too loud",
+    () => extractor.extract([a, Float32Array.of(0, 1e7)]),
+    MimiRangeError,
+    "ERR_OUT_OF_RANGE",
+    /recording 1: sample 1 is 10000000/,
+  ],
+  [
+    "a maxLength that no memory has",
+    () => extractor.extract(a, { padding: "max_length", maxLength: 1e12 }),
+    MimiRangeError,
+    "ERR_OUT_OF_RANGE",
+    /1 recordings of 1000000000000 samples/,
+  ],
+  [
+    "rate",
+    () => new MimiFeatureExtractor({ samplingRate: any("a") }),
+    MimiTypeError,
+    "ERR_INVALID_ARGUMENT",
+    /samplingRate must be a number, got "a"/,
+  ],
+  [
+    "padding value",
+    () => new MimiFeatureExtractor({ paddingValue: NaN }),
+    MimiRangeError,
+    "ERR_OUT_OF_RANGE",
+    /paddingValue must be from .* got NaN/,
+  ],
+  [
+    "unknown field",
+    () => new MimiFeatureExtractor(any({ sampling_rate: 1 })),
+    MimiTypeError,
+    "ERR_INVALID_ARGUMENT",
+    /"sampling_rate".*samplingRate/,
   ],
 ];
 for (const [name, call, kind, code, message] of WRONG) {

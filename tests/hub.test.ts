@@ -1,6 +1,7 @@
 /** Loading over the network, through the cache and from every kind of source, against a server of our own. */
 import assert from "node:assert/strict";
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { Buffer } from "node:buffer";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -225,6 +226,71 @@ test("paths and addresses", async () => {
   }
 });
 
+test("the query of an address goes with every file", async () => {
+  answers.set("/signed/config.json?sig=1", file(config));
+  answers.set("/signed/model.safetensors?sig=1", file(weights));
+  for (const address of ["signed?sig=1", "signed/?sig=1", "signed/model.safetensors?sig=1#here"]) {
+    const model = await MimiModel.fromPretrained(`${endpoint}/${address}`);
+    assert.equal(model.fingerprint, local.fingerprint, address);
+  }
+});
+
+const page = new TextEncoder().encode("<html>Log in</html>");
+for (
+  const [name, wrong, code] of [["config.json", page, "ERR_CONFIG"], [
+    "model.safetensors",
+    half,
+    "ERR_SAFETENSORS",
+  ]] as const
+) {
+  test(`a download that is not a ${name} does not stay in the cache`, async () => {
+    const cache = await temporary(), source = repository(file(weights)), at = `/${source}/resolve/main/${name}`;
+    const right = answers.get(at)!;
+    answers.set(at, file(wrong));
+    await assert.rejects(MimiModel.fromPretrained(source, { endpoint, cache }), (error) => {
+      assert.ok(error instanceof FormatError, String(error));
+      assert.equal(error.code, code);
+      assert.match(error.message, /cache has been removed/);
+      return true;
+    });
+    assert.ok(!(await listed(cache)).includes(name));
+    answers.set(at, right);
+    assert.equal((await MimiModel.fromPretrained(source, { endpoint, cache })).fingerprint, local.fingerprint);
+  });
+}
+
+test("a config.json of absurd size is not downloaded", async () => {
+  const endless: Answer = (_, response) => {
+    const more = () => response.destroyed || response.write(Buffer.alloc(1 << 16, 32), more);
+    response.writeHead(200);
+    more();
+  };
+  for (const answer of [endless, file(new Uint8Array((1 << 20) + 1))]) {
+    const source = repository(file(weights), "main", { "config.json": answer });
+    for (const cache of [false as const, await temporary()]) {
+      await assert.rejects(MimiModel.fromPretrained(source, { endpoint, cache }), {
+        code: "ERR_NETWORK",
+        message: /1048576/,
+      });
+    }
+  }
+});
+
+for (const name of ["config.json", "model.safetensors"]) {
+  test(`a folder that is named ${name}`, async () => {
+    const folder = await temporary();
+    await writeFile(join(folder, "config.json"), config);
+    await rm(join(folder, name), { force: true });
+    await mkdir(join(folder, name));
+    await assert.rejects(MimiModel.fromPretrained(folder), (error) => {
+      assert.ok(error instanceof LoadError, String(error));
+      assert.equal(error.code, "ERR_READ");
+      assert.ok(error.message.includes(name));
+      return true;
+    });
+  });
+}
+
 test("Kyutai's file without a config.json beside it is taken for the official model", async () => {
   await assert.rejects(MimiModel.fromPretrained(testPath("models/tiny-kyutai/tokenizer-tiny.safetensors")), (error) => {
     assert.ok(error instanceof FormatError);
@@ -274,6 +340,20 @@ const WRONG: [
   ],
   ["three words", () => MimiModel.fromPretrained("a/b/c"), MimiTypeError, "ERR_INVALID_ARGUMENT", /got "a\/b\/c"/],
   ["empty", () => MimiModel.fromPretrained(""), MimiTypeError, "ERR_INVALID_ARGUMENT", /got ""/],
+  [
+    "no address",
+    () => MimiModel.fromPretrained("http://["),
+    MimiTypeError,
+    "ERR_INVALID_ARGUMENT",
+    /source must be an address .*got "http:\/\/\["/,
+  ],
+  [
+    "files by name",
+    () => MimiModel.fromPretrained(any({ weights: pathToFileURL(TINY), config: "config.json" })),
+    MimiTypeError,
+    "ERR_INVALID_ARGUMENT",
+    /source\.config must be a URL, got "config\.json"/,
+  ],
   ["number", () => MimiModel.fromPretrained(any(3)), MimiTypeError, "ERR_INVALID_ARGUMENT", /got 3/],
   ["null", () => MimiModel.fromPretrained(any(null)), MimiTypeError, "ERR_INVALID_ARGUMENT", /got null/],
   [
@@ -333,6 +413,39 @@ const WRONG: [
     /do not fit the configuration/,
   ],
 ];
+/** Options of a wrong type, on a source that is never asked. */
+const OPTIONS: [option: object, message: RegExp][] = [
+  [{ endpoint: "foo" }, /endpoint must be an address.* got "foo"/],
+  [{ endpoint: "" }, /endpoint must be .* got ""/],
+  [{ cache: true }, /cache must be a folder, or false, got true/],
+  [{ signal: {} }, /signal must be an AbortSignal, got an object/],
+  [{ onProgress: 5 }, /onProgress must be a function, got 5/],
+  [{ config: null }, /config must be a MimiConfig .* got null/],
+  [{ config: "x" }, /config must be .* got "x"/],
+  [{ file: 5 }, /file must be a file name .* got 5/],
+  [{ revision: 5 }, /revision must be .* got 5/],
+  [{ token: 5 }, /token must be .* got 5/],
+  [{ backend: null }, /backend must be .* got null/],
+  [{ backend: { compile() {} } }, /backend must be .* got an object \{compile\}/],
+];
+for (const [option, message] of OPTIONS) {
+  WRONG.push([
+    JSON.stringify(option),
+    () => MimiModel.fromPretrained("a/b", any(option)),
+    MimiTypeError,
+    "ERR_INVALID_ARGUMENT",
+    message,
+  ]);
+}
+for (const source of ["mini", `${TINY}/model.safetensors`]) {
+  WRONG.push([
+    `file with ${relative(TINY, source)}`,
+    () => MimiModel.fromPretrained(source, { file: "other.safetensors" }),
+    MimiTypeError,
+    "ERR_INVALID_ARGUMENT",
+    /file chooses .*got "other\.safetensors"/,
+  ]);
+}
 for (const [name, call, kind, code, message] of WRONG) {
   test(`wrong: ${name}`, async () => {
     await assert.rejects(call(), (error) => {

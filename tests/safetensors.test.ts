@@ -5,6 +5,7 @@ import { test } from "node:test";
 import { FormatError, MimiConfig } from "../mod.ts";
 import { openCheckpoint } from "../src/core/checkpoint.ts";
 import { decoderNetwork, encoderNetwork } from "../src/core/mimi.ts";
+import { networkTensors } from "../src/core/network.ts";
 import { bytesInMemory, type ByteSource, Safetensors } from "../src/core/safetensors.ts";
 import { testJSON, testPath } from "./support/files.ts";
 import { random } from "./support/random.ts";
@@ -73,6 +74,19 @@ const REFUSED: [name: string, bytes: Uint8Array, message: RegExp][] = [
     /"b" starts at byte 4 of the data, expected 8/,
   ],
   ["the same bytes twice", build({ a: entry("F32", [2], [0, 8]), b: entry("F32", [2], [0, 8]) }, eight), /expected 8/],
+  [
+    "a name twice",
+    build(
+      '{"a":{"dtype":"U8","shape":[8],"data_offsets":[0,8]},"\\u0061":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}',
+      eight,
+    ),
+    /its header has "a" twice/,
+  ],
+  [
+    "a field twice",
+    build('{"a":{"dtype":"U8","dtype":"F32","shape":[2],"data_offsets":[0,8]}}', eight),
+    /its header has "dtype" twice/,
+  ],
   ["data too short", build({ a: entry("F32", [3], [0, 12]) }, eight), /tensors end at byte \d+, the file has/],
   ["data too long", build({ a: entry("F32", [1], [0, 4]) }, eight), /tensors end at byte \d+, the file has/],
   ["data without tensors", build("{}", eight), /tensors end at byte 10, the file has 18/],
@@ -236,6 +250,19 @@ test("a checkpoint that does not fit: everything in one error", async () => {
     code: "ERR_CHECKPOINT",
     message: /missing: encoder\.layers\.0/,
   });
+});
+
+test("weights that are no numbers", async () => {
+  for (const [name, value] of [["encoder.layers.0.conv.weight", NaN], ["downsample.conv.weight", -Infinity]] as const) {
+    const bytes = new Uint8Array(await readFile(testPath("models/tiny-hf/model.safetensors")));
+    const { offset } = (await open(bytes)).tensors.get(name)!;
+    new DataView(bytes.buffer).setFloat32(offset + 8, value, true);
+    const spec = networks.flatMap(networkTensors).find((t) => t.name === name)!;
+    await assert.rejects(openCheckpoint(await open(bytes), config, networks).read(spec), {
+      code: "ERR_CHECKPOINT",
+      message: `test.safetensors: ${name} holds ${value}, expected finite numbers.`,
+    });
+  }
 });
 
 test("weights of something else, and half a file", async () => {

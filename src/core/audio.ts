@@ -4,7 +4,7 @@
  * @module
  */
 import { describe, MimiRangeError, MimiTypeError } from "./errors.ts";
-import { checkTensor, isTensor, type Tensor } from "./tensor.ts";
+import { checkTensor, firstNotFinite, isTensor, type Tensor } from "./tensor.ts";
 
 /** The part of a Web Audio `AudioBuffer` that is read. */
 export interface AudioBufferLike {
@@ -63,7 +63,12 @@ export function toRows(where: string, input: unknown, rate: number, given: numbe
         `${where}: the AudioBuffer has ${input.numberOfChannels} channels, expected 1; mix them with downmix().`,
       );
     }
-    return finite(where, [input.getChannelData(0)]);
+    const samples: unknown = input.getChannelData(0);
+    if (samples instanceof Float32Array) return finite(where, [samples]);
+    throw new MimiTypeError(
+      "ERR_INVALID_ARGUMENT",
+      `${where}: getChannelData of the AudioBuffer must give a Float32Array, got ${describe(samples)}.`,
+    );
   }
   throw new MimiTypeError(
     "ERR_INVALID_ARGUMENT",
@@ -82,12 +87,23 @@ export function checkRate(where: string, rate: number, given: unknown): void {
 
 /** @throws {MimiRangeError} `ERR_NOT_FINITE` naming the first sample that is NaN or infinite. */
 export function checkFinite(where: string, samples: Float32Array): void {
-  for (let i = 0; i < samples.length; i++) {
-    // The difference of a number with itself is 0 unless it is NaN or infinite.
-    if (samples[i] - samples[i] !== 0) {
-      throw new MimiRangeError("ERR_NOT_FINITE", `${where}: sample ${i} is ${samples[i]}, expected a finite number.`);
-    }
-  }
+  const i = firstNotFinite(samples);
+  if (i < 0) return;
+  throw new MimiRangeError("ERR_NOT_FINITE", `${where}: sample ${i} is ${samples[i]}, expected a finite number.`);
+}
+
+/** Full scale is 1. What is louder than this is no audio, and would in the end leave a stream with a memory of NaN. */
+export const LOUDEST = 1e6;
+
+/** @throws {MimiRangeError} `ERR_NOT_FINITE`, or `ERR_OUT_OF_RANGE` for a sample beyond {@link LOUDEST}. */
+export function checkSamples(where: string, samples: Float32Array): void {
+  checkFinite(where, samples);
+  const i = samples.findIndex((v) => v > LOUDEST || v < -LOUDEST);
+  if (i < 0) return;
+  throw new MimiRangeError(
+    "ERR_OUT_OF_RANGE",
+    `${where}: sample ${i} is ${samples[i]}, expected audio with a full scale of 1 (at most ${LOUDEST}).`,
+  );
 }
 
 /** Length of each row in samples, from a mask that is 1 up to the row's end and 0 after it. */
@@ -102,16 +118,20 @@ export function rowLengths(where: string, mask: unknown, batch: number, samples:
   }
   return Array.from({ length: batch }, (_, b) => {
     let length = 0;
-    while (length < samples && Number(data[b * samples + length]) === 1) length++;
+    const at = (i: number) => typeof data[b * samples + i] === "string" ? NaN : Number(data[b * samples + i]);
+    while (length < samples && at(length) === 1) length++;
     for (let i = length; i < samples; i++) {
-      const value = Number(data[b * samples + i]);
+      const value = at(i);
       if (value === 0) continue;
       throw value === 1
         ? new MimiRangeError(
           "ERR_PADDING",
           `${where}: paddingMask row ${b} is 0 at ${length} and 1 at ${i}; only padding on the right is possible.`,
         )
-        : new MimiRangeError("ERR_PADDING", `${where}: paddingMask row ${b} is ${value} at ${i}, expected 0 or 1.`);
+        : new MimiRangeError(
+          "ERR_PADDING",
+          `${where}: paddingMask row ${b} is ${describe(data[b * samples + i])} at ${i}, expected 0 or 1.`,
+        );
     }
     if (length === 0) throw new MimiRangeError("ERR_EMPTY_INPUT", `${where}: paddingMask row ${b} leaves no audio.`);
     return length;
@@ -145,7 +165,7 @@ function finite(where: string, rows: Float32Array[]): AudioRows {
   if (length === 0) {
     throw new MimiRangeError("ERR_EMPTY_INPUT", `${where}: the audio is empty, expected at least 1 sample.`);
   }
-  for (const row of rows) checkFinite(where, row);
+  for (const row of rows) checkSamples(where, row);
   return { rows, length };
 }
 

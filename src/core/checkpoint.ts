@@ -9,6 +9,7 @@ import { FormatError } from "./errors.ts";
 import { decoderNetwork, encoderNetwork, type Layout, LAYOUTS, type Placement } from "./mimi.ts";
 import { type Network, networkTensors, sizeOf, type TensorSpec } from "./network.ts";
 import type { Safetensors } from "./safetensors.ts";
+import { firstNotFinite } from "./tensor.ts";
 
 const MOST_LISTED = 40;
 const READABLE = ["F32", "F16", "BF16"];
@@ -65,7 +66,11 @@ export function openCheckpoint(
     layout: layout.name,
     async read(spec: TensorSpec): Promise<Float32Array> {
       const placement = layout.place(spec.name, config);
-      const values = await file.read(find(file, placement)!, placement.rows?.from, placement.rows?.count);
+      const name = find(file, placement)!;
+      const values = await file.read(name, placement.rows?.from, placement.rows?.count), bad = firstNotFinite(values);
+      if (bad >= 0) {
+        throw new FormatError("ERR_CHECKPOINT", `${file.name}: ${name} holds ${values[bad]}, expected finite numbers.`);
+      }
       return placement.interleavedHeads
         ? toHalves(values, placement.interleavedHeads, sizeOf(spec.shape.slice(1)))
         : values;

@@ -36,7 +36,8 @@ export const AudioCodes: {
       );
     }
     const data = new Uint16Array(codebooks * frames.length);
-    frames.forEach((frame, t) => {
+    for (let t = 0; t < frames.length; t++) {
+      const frame = frames[t]; // a hole is no frame either
       if (frame?.length !== codebooks) {
         throw new MimiTypeError(
           "ERR_INVALID_ARGUMENT",
@@ -46,7 +47,7 @@ export const AudioCodes: {
       for (let k = 0; k < codebooks; k++) {
         data[k * frames.length + t] = checkCode("AudioCodes.fromFrames", frame[k], 65536, [0, k, t]);
       }
-    });
+    }
     return { data, shape: [1, codebooks, frames.length] };
   },
 };

@@ -61,8 +61,9 @@ export interface MimiConfigFields {
   headDim: number;
   /** Only `"gelu"` (the exact, erf form) is supported. */
   hiddenAct: "gelu";
+  /** From 1e-12 to 1. */
   normEps: number;
-  /** Base of the rotary position embedding. */
+  /** Base of the rotary position embedding, from 1 to 1e12. */
   ropeTheta: number;
   /** Positions that a query sees, itself included. */
   slidingWindow: number;
@@ -87,6 +88,8 @@ const integer = (low: number, high = MAX_SIZE) => (v: unknown): string | undefin
     : `an integer from ${low} to ${high}`;
 const positive = (v: unknown): string | undefined =>
   typeof v === "number" && Number.isFinite(v) && v > 0 ? undefined : "a number above 0";
+const between = (low: number, high: number) => (v: unknown): string | undefined =>
+  typeof v === "number" && v >= low && v <= high ? undefined : `a number from ${low} to ${high}`;
 const boolean = (v: unknown): string | undefined => typeof v === "boolean" ? undefined : "true or false";
 const oneOf = (...values: unknown[]) => (v: unknown): string | undefined =>
   values.includes(v) ? undefined : values.map((x) => JSON.stringify(x)).join(" or ") + " (nothing else is supported)";
@@ -126,8 +129,8 @@ const ROWS: Record<Field, Row> = {
   numKeyValueHeads: { fallback: 8, rule: integer(1, 1024) },
   headDim: { fallback: undefined, rule: integer(2, 4096) },
   hiddenAct: { fallback: "gelu", rule: oneOf("gelu") },
-  normEps: { fallback: 1e-5, rule: positive },
-  ropeTheta: { fallback: 10000, rule: positive },
+  normEps: { fallback: 1e-5, rule: between(1e-12, 1) },
+  ropeTheta: { fallback: 10000, rule: between(1, 1e12) },
   slidingWindow: { fallback: 250, rule: integer(1) },
   attentionBias: { fallback: false, rule: boolean },
 };
@@ -178,8 +181,11 @@ export class MimiConfig {
    */
   constructor(fields: Partial<MimiConfigFields> = {}) {
     const raw = fields as Raw;
+    if (typeof raw !== "object" || raw === null || Array.isArray(raw)) {
+      throw new FormatError("ERR_CONFIG", `config: must be an object with fields, got ${describe(fields)}.`);
+    }
     for (const key of Object.keys(raw)) {
-      if (!(key in ROWS)) throw wrong(key, "a known field", raw[key]);
+      if (!Object.hasOwn(ROWS, key)) throw wrong(key, "a known field", raw[key]);
     }
     const values: Raw = {};
     for (const field of FIELDS) {

@@ -29,6 +29,7 @@ export type MimiErrorCode =
   | "ERR_JSON_LINES"
   | "ERR_NOT_FOUND"
   | "ERR_NETWORK"
+  | "ERR_READ"
   | "ERR_WRITE"
   | "ERR_WORKER"
   | "ERR_WORKLET";

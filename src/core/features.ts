@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { checkFinite, checkRate } from "./audio.ts";
+import { checkRate, checkSamples, LOUDEST } from "./audio.ts";
 import { checkOptions, describe, FormatError, MimiRangeError, MimiTypeError, NotSupportedError } from "./errors.ts";
 import type { Tensor } from "./tensor.ts";
 
@@ -35,6 +35,9 @@ export interface FeatureExtractorFields {
   paddingValue: number;
 }
 
+/** Samples of a batch at most: 6 hours at 24 kHz, 2 GiB. */
+const MOST_SAMPLES = 2 ** 29;
+
 /** Pads recordings on the right into a batch, with a mask. It neither resamples nor changes the level. */
 export class MimiFeatureExtractor {
   /** Hz. */
@@ -42,9 +45,26 @@ export class MimiFeatureExtractor {
   /** What padding is filled with. */
   readonly paddingValue: number;
 
+  /** @throws {MimiTypeError | MimiRangeError} for a field that is unknown, no number or out of range. */
   constructor(fields: Partial<FeatureExtractorFields> = {}) {
-    this.samplingRate = fields.samplingRate ?? 24000;
-    this.paddingValue = fields.paddingValue ?? 0;
+    const where = "MimiFeatureExtractor";
+    checkOptions(where, fields, ["samplingRate", "paddingValue"]);
+    const field = (name: keyof FeatureExtractorFields, fallback: number, low: number) => {
+      const value: unknown = fields[name] ?? fallback;
+      if (typeof value !== "number") {
+        throw new MimiTypeError(
+          "ERR_INVALID_ARGUMENT",
+          `${where}: ${name} must be a number, got ${describe(value)}.`,
+        );
+      }
+      if (value >= low && value <= LOUDEST) return value;
+      throw new MimiRangeError(
+        "ERR_OUT_OF_RANGE",
+        `${where}: ${name} must be from ${low} to ${LOUDEST}, got ${value}.`,
+      );
+    };
+    this.samplingRate = field("samplingRate", 24000, 1);
+    this.paddingValue = field("paddingValue", 0, -LOUDEST);
   }
 
   /**
@@ -54,19 +74,17 @@ export class MimiFeatureExtractor {
    * @throws {NotSupportedError} for left padding or chunking, which Mimi does not use.
    */
   static fromJSON(json: unknown): MimiFeatureExtractor {
-    if (typeof json !== "object" || json === null) {
+    if (typeof json !== "object" || json === null || Array.isArray(json)) {
       throw new FormatError("ERR_CONFIG", `preprocessor_config.json must hold a JSON object, got ${describe(json)}.`);
     }
     const raw = json as Record<string, unknown>;
-    const number = (key: string, fallback: number) => {
+    const number = (key: string, fallback: number, low: number) => {
       const value = raw[key] ?? fallback;
-      if (typeof value !== "number" || !Number.isFinite(value)) {
-        throw new FormatError(
-          "ERR_CONFIG",
-          `preprocessor_config.json: ${key} must be a number, got ${describe(value)}.`,
-        );
-      }
-      return value;
+      if (typeof value === "number" && value >= low && value <= LOUDEST) return value;
+      throw new FormatError(
+        "ERR_CONFIG",
+        `preprocessor_config.json: ${key} must be a number from ${low} to ${LOUDEST}, got ${describe(value)}.`,
+      );
     };
     const only = (key: string, expected: unknown) => {
       if ((raw[key] ?? expected) !== expected) {
@@ -80,8 +98,8 @@ export class MimiFeatureExtractor {
     only("chunk_length_s", null);
     only("overlap", null);
     return new MimiFeatureExtractor({
-      samplingRate: number("sampling_rate", 24000),
-      paddingValue: number("padding_value", 0),
+      samplingRate: number("sampling_rate", 24000, 1),
+      paddingValue: number("padding_value", 0, -LOUDEST),
     });
   }
 
@@ -111,8 +129,14 @@ export class MimiFeatureExtractor {
       );
     }
     const rows = recordings(where, audio).map((row) => truncation ? row.subarray(0, maxLength) : row);
-    const longest = Math.max(...rows.map((row) => row.length));
+    const longest = rows.reduce((n, row) => Math.max(n, row.length), 0);
     const length = padding === "max_length" ? Math.max(longest, maxLength!) : longest;
+    if (rows.length * length > MOST_SAMPLES) {
+      throw new MimiRangeError(
+        "ERR_OUT_OF_RANGE",
+        `${where}: ${rows.length} recordings of ${length} samples are more than the ${MOST_SAMPLES} that fit in a batch.`,
+      );
+    }
     if (!padding && rows.some((row) => row.length !== length)) {
       throw new MimiRangeError(
         "ERR_PADDING",
@@ -152,7 +176,7 @@ function recordings(where: string, audio: unknown): Float32Array[] {
     }
     if (item.length === 0) throw new MimiRangeError("ERR_EMPTY_INPUT", `${where}: recording ${i} is empty.`);
     const samples = item instanceof Float32Array ? item : Float32Array.from(item);
-    checkFinite(`${where}: recording ${i}`, samples);
+    checkSamples(`${where}: recording ${i}`, samples);
     return samples;
   });
 }

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { checkFinite } from "./audio.ts";
+import { checkFinite, checkSamples } from "./audio.ts";
 import type { Ports, Program, State, StateData } from "./backend.ts";
 import { type AudioCodes, type AudioCodesInput, checkCodebooks, checkNumQuantizers, toAudioCodes } from "./codes.ts";
 import type { MimiConfig } from "./config.ts";
@@ -219,7 +219,7 @@ export class EncoderSession extends StreamSession {
     if (!(pcm instanceof Float32Array)) {
       throw new MimiTypeError("ERR_INVALID_ARGUMENT", `${where}: pcm must be a Float32Array, got ${describe(pcm)}.`);
     }
-    checkFinite(where, pcm);
+    checkSamples(where, pcm);
     const audio = new Float32Array(this.pending.length + pcm.length);
     audio.set(this.pending);
     audio.set(pcm, this.pending.length);
@@ -262,6 +262,11 @@ export class EncoderSession extends StreamSession {
 /** The decoder's logic, synchronous exactly when its backend is. */
 export class DecoderSession extends StreamSession {
   protected pending: Float32Array = new Float32Array(0); // always empty: codes come in whole frames
+
+  constructor(where: string, session: Session, options: object) {
+    checkOptions(where, options, []);
+    super(session);
+  }
 
   /** Checked codes of one row; separate from the step so that a caller's array is read when the call is made. */
   check(audioCodes: AudioCodesInput): AudioCodes {

@@ -114,8 +114,14 @@ export class MimiModel {
     return { encoder, decoder, total: (encoder?.total ?? 0) + (decoder?.total ?? 0) };
   }
 
-  /** Frames that `samples` samples become. */
+  /** Frames that `samples` samples become. @throws {MimiRangeError} unless it is an integer from 0. */
   getEncodedLength(samples: number): number {
+    if (!Number.isSafeInteger(samples) || samples < 0) {
+      throw new MimiRangeError(
+        "ERR_OUT_OF_RANGE",
+        `getEncodedLength: samples must be an integer from 0, got ${describe(samples)}.`,
+      );
+    }
     return Math.ceil(samples / this.config.frameSize);
   }
 
@@ -233,9 +239,10 @@ export class MimiModel {
     return new MimiEncoder(new EncoderSession(where, this.#session(where, "encoder"), options));
   }
 
-  /** A stream of codes to audio. */
-  createDecoder(): MimiDecoder {
-    return new MimiDecoder(new DecoderSession(this.#session("createDecoder", "decoder")));
+  /** A stream of codes to audio. There are no options yet. */
+  createDecoder(options: Record<string, never> = {}): MimiDecoder {
+    const where = "createDecoder";
+    return new MimiDecoder(new DecoderSession(where, this.#session(where, "decoder"), options));
   }
 
   /** As {@link createEncoder}, without promises. @throws {NotSupportedError} unless the backend is synchronous. */
@@ -246,10 +253,10 @@ export class MimiModel {
   }
 
   /** As {@link createDecoder}, without promises. @throws {NotSupportedError} unless the backend is synchronous. */
-  createDecoderSync(): MimiDecoderSync {
+  createDecoderSync(options: Record<string, never> = {}): MimiDecoderSync {
     const where = "createDecoderSync";
     this.#needSync(where);
-    return new MimiDecoderSync(new DecoderSession(this.#session(where, "decoder")));
+    return new MimiDecoderSync(new DecoderSession(where, this.#session(where, "decoder"), options));
   }
 
   /**

@@ -72,9 +72,9 @@ export class MimiPool {
    *
    * @throws {InvalidStateError} where `maxStreams` decoders are open, or the model is closed or has no decoder.
    */
-  createDecoder(): MimiDecoder {
+  createDecoder(options: Record<string, never> = {}): MimiDecoder {
     const where = "pool.createDecoder";
-    return new MimiDecoder(new DecoderSession(this.#shared(where, "decoder")));
+    return new MimiDecoder(new DecoderSession(where, this.#shared(where, "decoder"), options));
   }
 
   #shared(where: string, part: Part): Session {

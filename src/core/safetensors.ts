@@ -17,6 +17,8 @@ export interface ByteSource {
   readonly size: number;
   /** Exactly `length` bytes from `offset`. */
   read(offset: number, length: number): Promise<Uint8Array>;
+  /** Forgets the copy of a download that was kept and that these bytes come from. */
+  discard?(): Promise<void>;
   close?(): Promise<void>;
 }
 
@@ -184,13 +186,33 @@ async function readExactly(source: ByteSource, offset: number, length: number): 
 
 function parseHeader(bytes: Uint8Array, fail: Fail): Record<string, unknown> {
   if (bytes[0] !== 0x7b) fail("its header does not start with {");
-  let header: unknown;
+  let text = "", header: unknown;
   try {
-    header = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    header = JSON.parse(text);
   } catch (cause) {
     fail(`its header is not JSON in UTF-8 (${(cause as Error).message})`);
   }
+  const twice = repeatedKey(text);
+  if (twice !== undefined) fail(`its header has ${JSON.stringify(twice)} twice`);
   return header as Record<string, unknown>;
+}
+
+/** A name that a valid header has twice, or one of its entries: `JSON.parse` would keep the last. */
+function repeatedKey(text: string): string | undefined {
+  const keys = [new Set<string>(), new Set<string>()]; // of the header, and of the entry that is open
+  let depth = 0, last = "";
+  for (const [token] of text.matchAll(/"(?:[^"\\]|\\.)*"|[{}[\]:]/g)) {
+    if (token === "{" || token === "[") keys[depth++]?.clear();
+    else if (token === "}" || token === "]") depth--;
+    else if (token !== ":") last = token;
+    else if (depth <= keys.length) {
+      const key: string = JSON.parse(last), known = keys[depth - 1];
+      if (known.has(key)) return key;
+      known.add(key);
+    }
+  }
+  return undefined;
 }
 
 function checkMetadata(entry: unknown, fail: Fail): Record<string, string> {

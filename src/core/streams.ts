@@ -5,6 +5,7 @@
  * @module
  */
 import type { AudioCodes, AudioCodesInput } from "./codes.ts";
+import { describe, MimiTypeError } from "./errors.ts";
 import type { MimiDecoder, MimiEncoder, MimiEncoderOptions } from "./handles.ts";
 import type { MimiModel } from "./model.ts";
 import { Resampler, type ResamplerOptions } from "./resample.ts";
@@ -12,6 +13,7 @@ import { Resampler, type ResamplerOptions } from "./resample.ts";
 /** Samples in, codes [1, codebooks, n >= 1] out; the last partial frame when the input ends. */
 export class MimiEncoderStream extends TransformStream<Float32Array, AudioCodes> {
   constructor(model: MimiModel, options?: MimiEncoderOptions) {
+    checkModel("MimiEncoderStream", model, "createEncoder");
     const encoder: MimiEncoder = model.createEncoder(options);
     const emit = (codes: AudioCodes, to: TransformStreamDefaultController<AudioCodes>) => {
       if (codes.shape[2] > 0) to.enqueue(codes);
@@ -27,6 +29,7 @@ export class MimiEncoderStream extends TransformStream<Float32Array, AudioCodes>
 /** Codes in, samples out. */
 export class MimiDecoderStream extends TransformStream<AudioCodesInput, Float32Array> {
   constructor(model: MimiModel) {
+    checkModel("MimiDecoderStream", model, "createDecoder");
     const decoder: MimiDecoder = model.createDecoder();
     super(closing(decoder, {
       transform: async (codes: AudioCodesInput, to: TransformStreamDefaultController<Float32Array>) => {
@@ -51,6 +54,11 @@ export class ResamplerStream extends TransformStream<Float32Array, Float32Array>
       flush: (to) => emit(resampler.finish(), to),
     });
   }
+}
+
+function checkModel(where: string, model: unknown, method: "createEncoder" | "createDecoder"): void {
+  if (typeof (model as MimiModel | undefined)?.[method] === "function") return;
+  throw new MimiTypeError("ERR_INVALID_ARGUMENT", `${where}: expected a MimiModel, got ${describe(model)}.`);
 }
 
 interface Steps<I, O> {

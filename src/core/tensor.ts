@@ -18,6 +18,15 @@ export function isTensor(value: unknown): value is Tensor<ArrayLike<number | big
   return typeof t === "object" && t !== null && "data" in t && "shape" in t;
 }
 
+/** Index of the first value that is NaN or infinite; -1 where there is none. */
+export function firstNotFinite(values: Float32Array): number {
+  for (let i = 0; i < values.length; i++) {
+    // The difference of a number with itself is 0 unless it is NaN or infinite.
+    if (values[i] - values[i] !== 0) return i;
+  }
+  return -1;
+}
+
 /** Checks that shape and data agree. */
 export function checkTensor(where: string, tensor: Tensor<ArrayLike<unknown>>): void {
   const { data, shape } = tensor;

@@ -22,12 +22,16 @@ export interface FetchOptions {
   onProgress?: (progress: Progress) => void;
   /** Sent as a bearer token. */
   token?: string;
+  /** Bytes that are taken of one file at most. */
+  most?: number;
 }
 
 /** More than any model of this family; a server that claims or sends more is not believed. */
 const MOST_BYTES = 2 ** 31;
+/** More than any configuration. */
+export const MOST_JSON_BYTES: number = 2 ** 20;
 
-/** Opens a file by its path. @throws {LoadError} `ERR_NOT_FOUND`. */
+/** Opens a file by its path. @throws {LoadError} `ERR_NOT_FOUND`, and `ERR_READ` where it cannot be read. */
 export async function openFile(path: string): Promise<ByteSource> {
   const fs = await runtime.fs();
   let handle: Awaited<ReturnType<typeof fs.open>>;
@@ -36,7 +40,22 @@ export async function openFile(path: string): Promise<ByteSource> {
   } catch (cause) {
     throw new LoadError("ERR_NOT_FOUND", `${path}: cannot be opened (${reasonOf(cause)}).`, { cause });
   }
-  const { size } = await handle.stat();
+  const reading = async <T>(action: () => Promise<T>): Promise<T> => {
+    try {
+      return await action();
+    } catch (cause) {
+      throw new LoadError("ERR_READ", `${path}: cannot be read (${reasonOf(cause)}).`, { cause });
+    }
+  };
+  let size: number;
+  try {
+    const stat = await reading(() => handle.stat());
+    if (stat.isDirectory()) throw new LoadError("ERR_READ", `${path}: is a folder, expected a file.`);
+    size = stat.size;
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
   return {
     name: path,
     size,
@@ -44,7 +63,7 @@ export async function openFile(path: string): Promise<ByteSource> {
       const bytes = new Uint8Array(length);
       let done = 0;
       while (done < length) {
-        const { bytesRead } = await handle.read(bytes, done, length - done, offset + done);
+        const { bytesRead } = await reading(() => handle.read(bytes, done, length - done, offset + done));
         if (bytesRead === 0) break;
         done += bytesRead;
       }
@@ -67,7 +86,7 @@ export interface Piece {
  * @throws the signal's reason when aborted.
  */
 export async function* fetchPieces(address: URL, options: FetchOptions = {}): AsyncGenerator<Piece, void, undefined> {
-  const { signal, onProgress, token } = options, file = address.href;
+  const { signal, onProgress, token, most = MOST_BYTES } = options, file = address.href;
   signal?.throwIfAborted();
   const guard = async <T>(action: () => Promise<T>): Promise<T> => {
     try {
@@ -91,10 +110,10 @@ export async function* fetchPieces(address: URL, options: FetchOptions = {}): As
     // With a content encoding the length is that of the compressed bytes.
     const claimed = response.headers.get("content-encoding") ? null : response.headers.get("content-length");
     const total = claimed === null ? undefined : Number(claimed);
-    if (total !== undefined && !(total >= 0 && total <= MOST_BYTES)) {
+    if (total !== undefined && !(total >= 0 && total <= most)) {
       throw new LoadError(
         "ERR_NETWORK",
-        `${file}: the server announces ${claimed} bytes, at most ${MOST_BYTES} are taken.`,
+        `${file}: the server announces ${claimed} bytes, at most ${most} are taken.`,
       );
     }
     let loaded = 0;
@@ -102,10 +121,10 @@ export async function* fetchPieces(address: URL, options: FetchOptions = {}): As
       const { done, value } = reader ? await guard(() => reader.read()) : { done: true, value: undefined };
       if (done) break;
       loaded += value!.length;
-      if (loaded > (total ?? MOST_BYTES)) {
+      if (loaded > (total ?? most)) {
         throw new LoadError(
           "ERR_NETWORK",
-          `${file}: more bytes came than the ${total ?? MOST_BYTES} that were expected.`,
+          `${file}: more bytes came than the ${total ?? most} that were expected.`,
         );
       }
       onProgress?.({ file, loaded, total });
@@ -149,13 +168,17 @@ export async function open(address: URL, options: FetchOptions = {}): Promise<By
   return bytesInMemory(await fetchBytes(address, options), address.href);
 }
 
-/** Reads a source whole as JSON. @throws {FormatError} `ERR_CONFIG`. */
+/** Reads a source whole as JSON, and closes it. @throws {FormatError} `ERR_CONFIG`. */
 export async function readJSON(source: ByteSource): Promise<unknown> {
-  if (source.size > 1 << 20) {
-    throw new FormatError("ERR_CONFIG", `${source.name}: ${source.size} bytes are no configuration (at most 1 MiB).`);
+  let bytes: Uint8Array;
+  try {
+    if (source.size > MOST_JSON_BYTES) {
+      throw new FormatError("ERR_CONFIG", `${source.name}: ${source.size} bytes are no configuration (at most 1 MiB).`);
+    }
+    bytes = await source.read(0, source.size);
+  } finally {
+    await source.close?.();
   }
-  const bytes = await source.read(0, source.size);
-  await source.close?.();
   try {
     return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
   } catch (cause) {

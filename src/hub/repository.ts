@@ -7,6 +7,7 @@ import { LoadError, reasonOf } from "../core/errors.ts";
 import { bytesInMemory, type ByteSource } from "../core/safetensors.ts";
 import { fetchBytes, type FetchOptions, fetchPieces, openFile } from "./files.ts";
 import * as runtime from "./runtime.ts";
+import { toURL } from "./source.ts";
 
 export interface RepositoryOptions extends FetchOptions {
   /** Branch, tag or commit; default `"main"`. */
@@ -25,6 +26,7 @@ export async function openRepositoryFile(
 ): Promise<ByteSource> {
   const { revision = "main", cache } = options;
   const endpoint = (options.endpoint ?? environment("HF_ENDPOINT") ?? "https://huggingface.co").replace(/\/+$/, "");
+  toURL("endpoint", endpoint);
   const address = new URL(`${endpoint}/${repository}/resolve/${encodeURIComponent(revision)}/${file}`);
   if (cache === false) return bytesInMemory(await fetchBytes(address, options), address.href);
   return runtime.hasFiles()
@@ -41,7 +43,8 @@ async function throughFolder(address: URL, names: string[], options: RepositoryO
   const root = options.cache || environment("MIMI_CACHE") ||
     path.join(environment("XDG_CACHE_HOME") ?? path.join(os.homedir(), ".cache"), "mimi-audio");
   const target = path.join(root, ...names.map(fileName));
-  if (await fs.stat(target).then((s) => s.isFile(), () => false)) return await openFile(target);
+  const openKept = async () => ({ ...await openFile(target), discard: () => fs.rm(target, { force: true }) });
+  if (await fs.stat(target).then((s) => s.isFile(), () => false)) return await openKept();
   const keeping = async <T>(action: () => Promise<T>): Promise<T> => {
     try {
       return await action();
@@ -66,7 +69,7 @@ async function throughFolder(address: URL, names: string[], options: RepositoryO
     await fs.rm(part, { force: true });
     throw error;
   }
-  return await openFile(target);
+  return await openKept();
 }
 
 /** A name that stays in its folder and is different for every part of an address. */
@@ -78,10 +81,11 @@ async function throughCacheApi(address: URL, options: RepositoryOptions): Promis
   const store = typeof caches === "undefined"
     ? undefined
     : await caches.open(options.cache || "mimi-audio").catch(() => undefined);
+  const discard = async () => void await store?.delete(address.href);
   const kept = await store?.match(address.href);
-  if (kept) return bytesInMemory(new Uint8Array(await kept.arrayBuffer()), address.href);
+  if (kept) return { ...bytesInMemory(new Uint8Array(await kept.arrayBuffer()), address.href), discard };
   const bytes = await fetchBytes(address, options);
   // A full disk must not keep anyone from using what has just been downloaded.
   await store?.put(address.href, new Response(bytes)).catch(() => undefined);
-  return bytesInMemory(bytes, address.href);
+  return { ...bytesInMemory(bytes, address.href), discard };
 }

@@ -21,6 +21,31 @@ export type ParsedSource =
   | { kind: "repository"; repository: string }
   | { kind: "files"; files: ModelFiles };
 
+/** @throws {MimiTypeError} `ERR_INVALID_ARGUMENT` for what is no address. */
+export function toURL(name: string, address: string): URL {
+  try {
+    return new URL(address);
+  } catch (cause) {
+    throw new MimiTypeError(
+      "ERR_INVALID_ARGUMENT",
+      `fromPretrained: ${name} must be an address such as "https://example.org", got ${describe(address)}.`,
+      { cause },
+    );
+  }
+}
+
+function checkFiles(files: ModelFiles): ModelFiles {
+  for (const name of ["config", "preprocessor"] as const) {
+    const address: unknown = files[name];
+    if (address === undefined || address instanceof URL) continue;
+    throw new MimiTypeError(
+      "ERR_INVALID_ARGUMENT",
+      `fromPretrained: source.${name} must be a URL, got ${describe(address)}.`,
+    );
+  }
+  return files;
+}
+
 /**
  * `"mini"` is the embedded model. A string is a path if it starts with `.`, `/`, `~/` or a drive, an address if it starts
  * with a scheme, and otherwise a repository `owner/name`.
@@ -31,11 +56,11 @@ export function parseSource(source: unknown): ParsedSource {
   if (source === "mini") return { kind: "embedded" };
   if (source instanceof URL) return { kind: "location", location: source };
   if (typeof source === "object" && source !== null && (source as ModelFiles).weights instanceof URL) {
-    return { kind: "files", files: source as ModelFiles };
+    return { kind: "files", files: checkFiles(source as ModelFiles) };
   }
   if (typeof source === "string") {
     if (/^(\.|\/|\\|~\/|[A-Za-z]:[\\/])/.test(source)) return { kind: "location", location: source };
-    if (/^[A-Za-z][A-Za-z0-9+.-]*:\/\//.test(source)) return { kind: "location", location: new URL(source) };
+    if (/^[A-Za-z][A-Za-z0-9+.-]*:\/\//.test(source)) return { kind: "location", location: toURL("source", source) };
     if (/^[\w-][\w.-]*\/[\w-][\w.-]*$/.test(source)) return { kind: "repository", repository: source };
   }
   throw new MimiTypeError(
