@@ -53,6 +53,17 @@ test("readable: nothing before the first read, 2 s at most, nothing after it is 
   assert.ok(r.idleAfterCancel);
 });
 
+test("two channels pass through as they are; what is no number is coded as 0 and counted", async (browser) => {
+  const { page: p } = await page(browser, true), { out, nonFinite } = await p.call("passThrough");
+  const [left, right] = out.map((track) => new Float32Array(unpack(track))), start = left.findIndex((v) => v !== 0) - 1;
+  assert.ok(start > 0);
+  for (let i = 0; i < 24000; i++) {
+    assert.equal(left[start + i], Math.fround(Math.sin(i / 17) / 2));
+    assert.equal(right[start + i], i % 4000 === 999 ? NaN : Math.fround(Math.sin(i / 29) / 4));
+  }
+  assert.equal(nonFinite, 6);
+});
+
 for (const sampleRate of [24000, 44100, 48000]) {
   test(`numQuantizers at ${sampleRate} Hz: the value at a frame's first quantum counts`, async (browser) => {
     const { page: p } = await page(browser, sampleRate !== 48000);

@@ -198,6 +198,7 @@ let nextState = 0;
 
 /** A program in a worker. */
 class RemoteProgram implements Program {
+  readonly cancels = true;
   memory: ProgramMemory;
   readonly #part: Part;
   readonly #call: Call;

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { LOUDEST } from "../core/audio.ts";
 import { downmixShares } from "../core/downmix.ts";
 import type { FromCapture } from "./messages.ts";
 
@@ -123,7 +124,7 @@ export class Capture {
         sum = shares[0] * channels[0][i];
         for (let c = 1; c < shares.length; c++) sum += shares[c] * channels[c][i];
       }
-      if (sum - sum !== 0) {
+      if (!(Math.abs(sum) <= LOUDEST)) { // NaN is not, either
         sum = 0;
         this.#nonFinite++;
       }

@@ -77,7 +77,7 @@ export type FromCapture =
   | { type: "start"; at: number }
   /**
    * `written` samples of the stretch are there, the newest of them in `samples` without a ring; `quantizers` are the
-   * codebooks of the frames that began, `nonFinite` the samples that were no numbers.
+   * codebooks of the frames that began, `nonFinite` the samples that no encoder takes.
    */
   | { type: "audio"; written: number; quantizers: number[]; nonFinite: number; samples?: Float32Array }
   /** So many samples found no room, because the task is too slow; the stretch is over. */
@@ -114,7 +114,7 @@ export type FromEncoderTask =
 export interface EncoderTaskStats {
   /** Frames that were encoded. */
   frames: number;
-  /** Samples of the context that were no finite numbers and became 0. */
+  /** Samples of the context that were NaN, infinite or beyond 1e6, and were coded as 0. */
   nonFiniteSamples: number;
   /** Samples of the context that were lost because the worker was too slow. */
   lostSamples: number;

@@ -419,3 +419,23 @@ export async function rounds(n: number): Promise<number[]> {
   await context.close();
   return memory;
 }
+
+/** Two channels through an encoder, one with samples that are no numbers. */
+export async function passThrough(): Promise<{ out: string[]; nonFinite: number }> {
+  const context = await liveContext(24000), encoder = new MimiEncoderNode(context), n = 24000;
+  const buffer = new AudioBuffer({ sampleRate: 24000, numberOfChannels: 2, length: n });
+  buffer.copyToChannel(Float32Array.from({ length: n }, (_, i) => Math.sin(i / 17) / 2), 0);
+  buffer.copyToChannel(Float32Array.from({ length: n }, (_, i) => i % 4000 === 999 ? NaN : Math.sin(i / 29) / 4), 1);
+  const source = new AudioBufferSourceNode(context, { buffer }), splitter = new ChannelSplitterNode(context);
+  const sides = [0, 1].map(() => new GainNode(context));
+  const recording = new Recording(context, sides), reader = encoder.readable.getReader();
+  source.connect(encoder).connect(splitter);
+  sides.forEach((side, i) => splitter.connect(side, i));
+  await Promise.race([reader.read(), seconds(0.3)]);
+  source.start();
+  await seconds(1.6);
+  const { tracks } = await recording.stop(), { nonFiniteSamples } = await encoder.getStats();
+  encoder.close();
+  await context.close();
+  return { out: tracks.map(pack), nonFinite: nonFiniteSamples };
+}
