@@ -1,7 +1,7 @@
 /** Loading over the network, through the cache and from every kind of source, against a server of our own. */
 import assert from "node:assert/strict";
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { Buffer } from "node:buffer";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -290,6 +290,28 @@ for (const name of ["config.json", "model.safetensors"]) {
     });
   });
 }
+
+test("addresses that hold their bytes, as bundlers make them of small files", async () => {
+  const inBase64 = (bytes: Uint8Array) =>
+    new URL(`data:application/json;base64,${Buffer.from(bytes).toString("base64")}`);
+  const escaped = new URL(`data:,${encodeURIComponent(`{"_name": "Mimi \u00fc?#%", ${config.toString().slice(1)}`)}`);
+  for (const address of [inBase64(config), escaped]) {
+    const model = await MimiModel.fromPretrained({ config: address, weights: inBase64(weights) });
+    assert.equal(model.fingerprint, local.fingerprint);
+  }
+  await assert.rejects(
+    MimiModel.fromPretrained({ config: new URL("data:;base64,!"), weights: inBase64(weights) }),
+    (error) => {
+      assert.ok(error instanceof LoadError);
+      assert.equal(error.code, "ERR_READ");
+      assert.match(error.message, /^data:;base64,!: not base64/);
+      return true;
+    },
+  );
+  await assert.rejects(MimiModel.fromPretrained({ config: new URL("data:,{"), weights: inBase64(weights) }), {
+    code: "ERR_CONFIG",
+  });
+});
 
 test("Kyutai's file without a config.json beside it is taken for the official model", async () => {
   await assert.rejects(MimiModel.fromPretrained(testPath("models/tiny-kyutai/tokenizer-tiny.safetensors")), (error) => {

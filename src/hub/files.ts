@@ -160,11 +160,28 @@ function networkReason(cause: unknown): string {
   return inner?.message ? `${message}: ${inner.message}` : message;
 }
 
+/**
+ * The bytes of a `data:` address (RFC 2397). Bundlers make one of a small file such as a configuration, and a content
+ * security policy may forbid to fetch it. @throws {LoadError} `ERR_READ`.
+ */
+function openData(address: URL): ByteSource {
+  const text = address.href.slice("data:".length, address.href.length - address.hash.length), comma = text.indexOf(",");
+  const name = address.href.replace(/^(.{40}).+/, "$1..."), isBase64 = /; *base64 *$/i.test(text.slice(0, comma));
+  // An address is ASCII, so that what is left of it after decoding is one character a byte.
+  const body = text.slice(comma + 1).replace(/%([0-9a-f]{2})/gi, (_, hex) => String.fromCharCode(parseInt(hex, 16)));
+  try {
+    return bytesInMemory(Uint8Array.from(isBase64 ? atob(body) : body, (c) => c.charCodeAt(0)), name);
+  } catch (cause) {
+    throw new LoadError("ERR_READ", `${name}: not base64 (${reasonOf(cause)}).`, { cause });
+  }
+}
+
 /** Opens an address: by ranges for a file, whole otherwise. */
 export async function open(address: URL, options: FetchOptions = {}): Promise<ByteSource> {
   if (address.protocol === "file:" && runtime.hasFiles()) {
     return await openFile((await runtime.url()).fileURLToPath(address));
   }
+  if (address.protocol === "data:") return openData(address);
   return bytesInMemory(await fetchBytes(address, options), address.href);
 }
 
