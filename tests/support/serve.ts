@@ -15,6 +15,8 @@ export interface Policy {
   isolated?: boolean;
   /** A strict content security policy: with WebAssembly, without, or with blobs as well; default none. */
   csp?: "wasm" | "no-wasm" | "wasm-blob";
+  /** Whether pages of other origins may read it; default false. */
+  cors?: boolean;
 }
 
 /** Strict policies: nothing inline, nothing from elsewhere. */
@@ -46,9 +48,10 @@ export interface TestServer {
   close(): Promise<void>;
 }
 
-export async function serve(site: Site, { isolated = false, csp }: Policy = {}): Promise<TestServer> {
+export async function serve(site: Site, { isolated = false, csp, cors = false }: Policy = {}): Promise<TestServer> {
   const headers: Record<string, string> = { "cache-control": "no-store" }, requests: string[] = [];
   if (csp) headers["content-security-policy"] = POLICIES[csp];
+  if (cors) headers["access-control-allow-origin"] = "*";
   if (isolated) {
     headers["cross-origin-opener-policy"] = "same-origin";
     headers["cross-origin-embedder-policy"] = "require-corp";
