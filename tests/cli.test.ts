@@ -194,10 +194,10 @@ test("outputs do not appear when their making fails half-way", async () => {
   await succeeds("encode", SAMPLE, at("whole.mimi"));
   await writeFile(at("cut.mimi"), (await readFile(at("whole.mimi"))).subarray(0, 399));
   await fails(1, /truncated: it has no end block/, "decode", at("cut.mimi"), join(out, "cut.wav"));
-  await writeFile(at("stereo.wav"), wav.map((byte, i) => i === 22 ? 2 : byte));
+  await writeFile(at("stereo.wav"), wav.map((byte, i) => i === 22 ? 2 : i === 32 ? 4 : byte));
   await fails(
     1,
-    /2 channels, 24000 Hz, 16 bit PCM; this version reads mono/,
+    /2 channels at 24000 Hz; this model takes mono/,
     "encode",
     at("stereo.wav"),
     join(out, "stereo.mimi"),

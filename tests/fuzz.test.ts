@@ -46,7 +46,7 @@ const PARSERS: Record<string, (bytes: Uint8Array) => Promise<number> | number> =
   },
   async wav(bytes) {
     let samples = 0;
-    for await (const piece of (await readWav(bytes)).samples) samples += piece.length;
+    for await (const [piece] of (await readWav(bytes)).pieces) samples += piece.length;
     return samples;
   },
 };

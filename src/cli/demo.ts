@@ -108,10 +108,10 @@ async function timed<T>(task: () => Promise<T>): Promise<[T, number]> {
 
 /** All samples of a short WAV file. */
 async function readAudio(path: string): Promise<Float32Array> {
-  const { length = 0, samples } = await readWav([await readFile(path)], { name: path }),
+  const { length = 0, pieces } = await readWav([await readFile(path)], { name: path }),
     audio = new Float32Array(length);
   let at = 0;
-  for await (const piece of samples) {
+  for await (const [piece] of pieces) {
     audio.set(piece, at);
     at += piece.length;
   }

@@ -26,8 +26,11 @@ export async function encodeFile(
   const chunks = readChunks(input, onProgress);
   try {
     const wav = await readWav(chunks, { name: input }), model = await loadModel(), { config } = model;
-    if (wav.samplingRate !== config.samplingRate) {
-      throw new FormatError("ERR_WAV", `${input}: ${wav.samplingRate} Hz; this model takes ${config.samplingRate} Hz.`);
+    if (wav.samplingRate !== config.samplingRate || wav.channels !== 1) {
+      throw new FormatError(
+        "ERR_WAV",
+        `${input}: ${wav.channels} channels at ${wav.samplingRate} Hz; this model takes mono at ${config.samplingRate} Hz.`,
+      );
     }
     const header: ContainerHeader = {
       samplingRate: config.samplingRate,
@@ -41,7 +44,7 @@ export async function encodeFile(
       const writer = new ContainerWriter(header);
       let samples = 0;
       await out.write(writer.header());
-      for await (const pcm of wav.samples) {
+      for await (const [pcm] of wav.pieces) {
         signal?.throwIfAborted();
         samples += pcm.length;
         await out.write(writer.write(await encoder.encode(pcm)));

@@ -41,11 +41,29 @@ export class ByteReader {
     return this.#take(most);
   }
 
+  /** The next `length` bytes, which stay to be read; fewer only where the pieces end. */
+  async peek(length: number): Promise<Uint8Array> {
+    const head = await this.read(length), all = new Uint8Array(head.length + this.#chunk.length);
+    all.set(head);
+    all.set(this.#chunk, head.length);
+    this.#chunk = all;
+    return all.subarray(0, head.length);
+  }
+
   /** Goes past `length` bytes; returns how many there were. */
   async skip(length: number): Promise<number> {
     let done = 0;
     while (done < length && await this.#fill()) done += this.#take(length - done).length;
     return done;
+  }
+
+  /** What is left, in pieces; closes the source in the end. */
+  async *rest(): AsyncGenerator<Uint8Array, void, undefined> {
+    try {
+      while (await this.#fill()) yield this.#take(Infinity);
+    } finally {
+      await this.close();
+    }
   }
 
   /** Tells the source that no more is wanted, so that it can close its file. */

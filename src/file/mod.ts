@@ -53,7 +53,7 @@ export {
 export { codesFromNpy, codesToNpy } from "./npy.ts";
 export { codesFromSafetensors, type CodesInfo, codesToSafetensors } from "./codes-safetensors.ts";
 export { codesFromJSONLines, codesToJSONLines } from "./json-lines.ts";
-export { fromPCM16, readWav, toPCM16, type Wav, WAV_HEADER_BYTES, wavHeader, type WavReadOptions } from "./wav.ts";
+export { fromPCM16, readWav, toPCM16, type Wav, WAV_HEADER_BYTES, wavHeader } from "./wav.ts";
 export type { ByteChunks, ByteSourceInput } from "./bytes.ts";
 export type { NameOptions } from "./codes.ts";
 export type { ByteSource } from "../core/safetensors.ts";
