@@ -18,6 +18,7 @@ try {
     join(folder, "use.ts"),
     `
 import { AudioCodes, MimiModel, type MimiError } from "mimi-audio";
+import { readAudio, toMono } from "mimi-audio/audio";
 import { codesFromNpy, codesToNpy, type ContainerHeader, ContainerWriter, readContainer } from "mimi-audio/file";
 import { mini } from "mimi-audio/mini";
 const model: MimiModel = await MimiModel.fromPretrained(mini, { numQuantizers: 8 });
@@ -29,6 +30,8 @@ const writer = new ContainerWriter(header), parts = [writer.header(), writer.wri
 for await (const { codes, samples } of (await readContainer(parts)).blocks()) {
   console.log(samples, codesFromNpy(codesToNpy(codes)).data.join() === audioCodes.data.join());
 }
+const flac = await readAudio([new TextEncoder().encode("fLaC")]).catch((error: MimiError) => error);
+console.log(flac instanceof Error && flac.message.includes("npm install audio-decode"), typeof toMono);
 console.log(audioCodes.shape.join(), audioValues.shape.join(), failure?.code);
 `,
   );
@@ -45,13 +48,13 @@ console.log(audioCodes.shape.join(), audioValues.shape.join(), failure?.code);
     "es2023,dom",
   ]);
   const output = run(process.execPath, ["use.js"]).trim();
-  if (output !== "5000 true\n1,8,3 1,1,5760 ERR_EMPTY_INPUT") {
+  if (output !== "5000 true\ntrue function\n1,8,3 1,1,5760 ERR_EMPTY_INPUT") {
     throw new Error(`the installed package printed ${output}`);
   }
   if (!run("npx", ["mimi", "info", "mini"]).includes("0.9")) {
     throw new Error("mimi info does not name the bitrate of the embedded model");
   }
-  console.log(`the packed package installs and runs: ${output.replace("\n", "; ")}`);
+  console.log(`the packed package installs and runs: ${output.replaceAll("\n", "; ")}`);
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }

@@ -24,6 +24,7 @@ export type MimiErrorCode =
   | "ERR_SAFETENSORS"
   | "ERR_CHECKPOINT"
   | "ERR_WAV"
+  | "ERR_AUDIO"
   | "ERR_CONTAINER"
   | "ERR_NPY"
   | "ERR_JSON_LINES"

@@ -1,0 +1,84 @@
+/**
+ * How Ogg and MP4 cut a file into parts. Their decoders take what they find; this tells whether all of it is there.
+ *
+ * @module
+ */
+import type { ByteReader } from "./bytes.ts";
+
+/** Bytes of a file that can be held in memory as a whole, at most. */
+const MOST_HELD = 2 ** 30;
+/** Bytes that are handed on at a time. */
+const PIECE = 1 << 16;
+
+type Fail = (what: string) => never;
+
+/** The pages of an Ogg file (RFC 3533, section 6), one by one. */
+export async function* oggPages(reader: ByteReader, fail: Fail): AsyncGenerator<Uint8Array, void, undefined> {
+  for (;;) {
+    const head = (await reader.read(27)).slice();
+    if (head.length === 0) return;
+    if (ascii(head, 0) !== "OggS") fail("damaged: no page begins where the one before ends");
+    const sizes = (await reader.read(head[26] ?? 0)).slice(), size = sizes.reduce((a, b) => a + b, 0);
+    const body = await reader.read(size);
+    if (head.length < 27 || sizes.length < head[26] || body.length < size) fail("cut off inside its last page");
+    yield joined([head, sizes, body]);
+  }
+}
+
+/**
+ * The bytes of an MP4 file (ISO/IEC 14496-12, section 4.2): in pieces from where its index `moov` is there, and all at
+ * once where that comes last, because nothing can be decoded without it.
+ */
+export async function* mp4Boxes(reader: ByteReader, fail: Fail): AsyncGenerator<Uint8Array, void, undefined> {
+  let held: Uint8Array[] = [], size = 0, indexed = false;
+  const hold = (bytes: Uint8Array) => {
+    held.push(bytes.slice());
+    size += bytes.length;
+    if (size > MOST_HELD) {
+      fail(`its index comes after more than ${MOST_HELD / 2 ** 20} MiB; move it to the front first`);
+    }
+  };
+  const take = () => {
+    const bytes = joined(held);
+    [held, size] = [[], 0];
+    return bytes;
+  };
+  for (;;) {
+    const head = (await reader.read(8)).slice(), type = ascii(head, 4);
+    if (head.length === 0) break;
+    if (head.length < 8) fail("cut off inside a box's header");
+    hold(head);
+    let left = new DataView(head.buffer).getUint32(0) - 8;
+    if (left === 1 - 8) { // a size of 1: the size is in 64 bits behind the name
+      const large = (await reader.read(8)).slice();
+      if (large.length < 8) fail("cut off inside a box's header");
+      hold(large);
+      left = Number(new DataView(large.buffer).getBigUint64(0)) - 16;
+    } else if (left === 0 - 8) left = Infinity; // a size of 0: to the end of the file
+    if (left < 0) fail(`damaged: its ${JSON.stringify(type)} box is smaller than its own header`);
+    while (left > 0) {
+      const piece = await reader.read(Math.min(PIECE, left));
+      if (piece.length === 0 && left === Infinity) break;
+      if (piece.length === 0) fail(`cut off: ${left} bytes of its ${JSON.stringify(type)} box are missing`);
+      hold(piece);
+      left -= piece.length;
+      if (indexed) yield take();
+    }
+    indexed ||= type === "moov";
+  }
+  if (size > 0) yield take();
+}
+
+function joined(parts: Uint8Array[]): Uint8Array {
+  const out = new Uint8Array(parts.reduce((n, part) => n + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    out.set(part, at);
+    at += part.length;
+  }
+  return out;
+}
+
+function ascii(bytes: Uint8Array, at: number): string {
+  return String.fromCharCode(...bytes.subarray(at, at + 4));
+}
