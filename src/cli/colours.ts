@@ -13,11 +13,6 @@ export const LEVELS: readonly Colour[] = ramp(["ffffff", ...MAGMA]);
 /** From low codes to high ones: 256 colours. */
 export const CODES: readonly Colour[] = ramp(VIRIDIS);
 
-/** `#1c1044` */
-export function toHex(colour: Colour): string {
-  return "#" + colour.map((v) => v.toString(16).padStart(2, "0")).join("");
-}
-
 /** 256 colours on straight lines between the given ones. */
 function ramp(stops: string[]): Colour[] {
   const colours = stops.map((hex) => [0, 2, 4].map((at) => parseInt(hex.slice(at, at + 2), 16)));

@@ -3,18 +3,17 @@
  *
  * @module
  */
-import { copyFile, mkdir, readFile, stat, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { AudioCodes } from "../core/codes.ts";
 import { LoadError } from "../core/errors.ts";
-import { type ContainerHeader, readContainer } from "../file/container.ts";
-import { readWav } from "../file/wav.ts";
+import { bitsOf } from "../file/container.ts";
 import { MimiModel } from "../load.ts";
 import { decodeFile } from "./decode.ts";
 import { encodeFile } from "./encode.ts";
 import { formatBitrate, table } from "./format.ts";
-import { picture } from "./picture.ts";
+import { bitrate } from "./info.ts";
+import { draw } from "./plot.ts";
 
 /** An Italian telephone prompt by Carlo Flora, CC-BY 3.0; mono, 16 bit, 24 kHz. */
 const SAMPLE = new URL("../../models/mini/it-cannot-complete.wav", import.meta.url);
@@ -40,32 +39,17 @@ export async function demo(out: string, signal?: AbortSignal): Promise<string> {
   }
 
   using model = await MimiModel.fromPretrained("mini", { numQuantizers: CODEBOOKS });
-  const loaded = () => Promise.resolve(model);
-  const [{ header, end }, encoding] = await timed(() =>
-    encodeFile(paths.original, paths.codes, CODEBOOKS, loaded, { signal })
+  const loaded = () => Promise.resolve(model), { config } = model, settings = { codebooks: CODEBOOKS, resume: false };
+  const [{ seconds, frames }, encoding] = await timed(() =>
+    encodeFile({ input: paths.original, output: paths.codes, format: "mimi" }, settings, loaded, { signal })
   );
-  const [, decoding] = await timed(() => decodeFile(paths.codes, paths.decoded, loaded, { signal }));
-
-  const { samplingRate, frameSize } = header, { config } = model, seconds = end.samples / samplingRate;
-  const rate = formatBitrate(CODEBOOKS * header.bits * config.frameRate);
-  await writeFile(
-    paths.picture,
-    picture({
-      title: "Speech to codes and back",
-      subtitle:
-        `Model "mini", ${CODEBOOKS} codebooks of ${config.codebookSize} entries, ${rate} (the 16-bit original: ${
-          formatBitrate(samplingRate * 16)
-        })`,
-      samplingRate,
-      frameSize,
-      codebookSize: config.codebookSize,
-      semantic: config.numSemanticQuantizers,
-      original: await readAudio(paths.original),
-      decoded: await readAudio(paths.decoded),
-      codes: await readCodes(paths.codes),
-    }),
+  const [, decoding] = await timed(() =>
+    decodeFile({ input: paths.codes, output: paths.decoded }, settings, loaded, { signal })
   );
+  const by = { name: "mini", model, codebooks: CODEBOOKS };
+  await writeFile(paths.picture, await draw(paths.original, "Speech to codes and back", by, signal));
 
+  const rate = formatBitrate(bitrate(config, CODEBOOKS)), original = formatBitrate(config.samplingRate * 16);
   const line = async (
     path: string,
     what: string,
@@ -76,7 +60,10 @@ export async function demo(out: string, signal?: AbortSignal): Promise<string> {
 ${
     indent(table([
       await line(paths.original, "the recording"),
-      await line(paths.codes, summary(header, end.frames)),
+      await line(
+        paths.codes,
+        `the codes: ${frames} frames of ${CODEBOOKS} codes of ${bitsOf(config.codebookSize)} bits`,
+      ),
       await line(paths.decoded, "what the codes sound like"),
       await line(paths.picture, "both, and the codes, to look at in a browser"),
     ]))
@@ -84,7 +71,7 @@ ${
 
 ${
     indent(table([
-      ["bitrate", `${rate}; the recording has ${formatBitrate(samplingRate * 16)}`],
+      ["bitrate", `${rate}; the recording has ${original}`],
       ["encoding", speed(encoding)],
       ["decoding", speed(decoding)],
     ]))
@@ -97,32 +84,9 @@ downloaded once (385 MB), name it: mimi encode IN.wav OUT.mimi --model kyutai/mi
 The recording is a prompt of the Asterisk project, spoken by Carlo Flora, CC-BY 3.0.`;
 }
 
-function summary({ codebooks, bits }: ContainerHeader, frames: number): string {
-  return `the codes: ${frames} frames of ${codebooks} codes of ${bits} bits`;
-}
-
 async function timed<T>(task: () => Promise<T>): Promise<[T, number]> {
   const start = performance.now(), result = await task();
   return [result, performance.now() - start];
-}
-
-/** All samples of a short WAV file. */
-async function readAudio(path: string): Promise<Float32Array> {
-  const { length = 0, pieces } = await readWav([await readFile(path)], { name: path }),
-    audio = new Float32Array(length);
-  let at = 0;
-  for await (const [piece] of pieces) {
-    audio.set(piece, at);
-    at += piece.length;
-  }
-  return audio;
-}
-
-/** All codes of a short `.mimi` file. */
-async function readCodes(path: string): Promise<AudioCodes> {
-  const { blocks } = await readContainer(await readFile(path), { name: path });
-  for await (const { codes } of blocks()) return codes; // one block holds them
-  throw new LoadError("ERR_NOT_FOUND", `${path}: holds no frames.`);
 }
 
 function indent(lines: string): string {

@@ -1,57 +1,66 @@
 /**
- * `mimi encode`: a WAV file to a `.mimi` file, in constant memory.
+ * `mimi encode`: a file of audio to a file of codes, in constant memory.
  *
  * @module
  */
-import { FormatError } from "../core/errors.ts";
 import type { MimiModel } from "../core/model.ts";
-import { bitsOf, type ContainerEnd, type ContainerHeader, ContainerWriter } from "../file/container.ts";
-import { readWav } from "../file/wav.ts";
-import { type Output, readChunks, writeWhole } from "./files.ts";
-import type { Job } from "./job.ts";
+import { readAudio, toMono } from "../file/audio.ts";
+import { bitsOf } from "../file/container.ts";
+import { WRITERS } from "./codes.ts";
+import { nameOf, type Output, readChunks, writeOutput } from "./files.ts";
+import type { Job, Outcome, Settings, Task } from "./job.ts";
+import { encodedBefore } from "./resume.ts";
 
 /**
- * Encodes a WAV file.
+ * Encodes a file.
  *
- * @param loadModel called when the WAV file's header is found to be good.
- * @returns the header and the end of what was written.
+ * @param loadModel called when the file is found to be audio.
  */
 export async function encodeFile(
-  input: string,
-  output: string,
-  codebooks: number,
+  { input, output, format }: Task,
+  { codebooks, resume }: Pick<Settings, "codebooks" | "resume">,
   loadModel: () => Promise<MimiModel>,
   { onProgress, signal }: Job = {},
-): Promise<{ header: ContainerHeader; end: ContainerEnd }> {
-  const chunks = readChunks(input, onProgress);
+): Promise<Outcome> {
+  if (resume) {
+    const done = await encodedBefore({ input, output }, codebooks, await loadModel());
+    if (done) return done;
+  }
+  let read = 0;
+  const chunks = readChunks(input, { signal, onRead: (bytes) => read = bytes });
   try {
-    const wav = await readWav(chunks, { name: input }), model = await loadModel(), { config } = model;
-    if (wav.samplingRate !== config.samplingRate || wav.channels !== 1) {
-      throw new FormatError(
-        "ERR_WAV",
-        `${input}: ${wav.channels} channels at ${wav.samplingRate} Hz; this model takes mono at ${config.samplingRate} Hz.`,
-      );
-    }
-    const header: ContainerHeader = {
-      samplingRate: config.samplingRate,
-      frameSize: config.frameSize,
-      codebooks,
-      bits: bitsOf(config.codebookSize),
-      fingerprint: model.fingerprint,
-    };
-    return await writeWhole(output, async (out: Output) => {
+    const audio = await readAudio(chunks, { name: nameOf(input) });
+    const model = await loadModel(), { config: { samplingRate, frameSize, codebookSize }, fingerprint } = model;
+    return await writeOutput(output, async (out: Output) => {
       using encoder = model.createEncoder({ numQuantizers: codebooks });
-      const writer = new ContainerWriter(header);
-      let samples = 0;
-      await out.write(writer.header());
-      for await (const [pcm] of wav.pieces) {
+      const writer = WRITERS[format]({ samplingRate, frameSize, codebooks, bits: bitsOf(codebookSize), fingerprint });
+      let samples = 0, bytes = 0;
+      const put = async (part: Uint8Array) => {
+        bytes += part.length;
+        await out.write(part);
+      };
+      await put(writer.begin());
+      for await (const pcm of toMono(audio, samplingRate)) {
         signal?.throwIfAborted();
         samples += pcm.length;
-        await out.write(writer.write(await encoder.encode(pcm)));
+        await put(writer.write(await encoder.encode(pcm)));
+        onProgress?.({ bytes: read, seconds: samples / samplingRate });
       }
-      await out.write(writer.write(await encoder.finish()));
-      await out.write(writer.finish(samples));
-      return { header, end: { frames: writer.frames, samples, truncated: false } };
+      signal?.throwIfAborted();
+      await put(writer.write(await encoder.finish()));
+      await put(writer.finish(samples));
+      return {
+        input,
+        output,
+        samples,
+        seconds: samples / samplingRate,
+        frames: Math.ceil(samples / frameSize),
+        codebooks,
+        fingerprint,
+        bytes,
+        warnings: [],
+        resumed: false,
+      };
     });
   } finally {
     await chunks.return();

@@ -1,11 +1,11 @@
 /**
- * A picture of a recording, its codes, and what the codes sound like: one SVG file without references to others.
+ * A picture of recordings and codes: one SVG file without references to others.
  *
  * @module
  */
 import { Buffer } from "node:buffer";
 import type { AudioCodes } from "../core/codes.ts";
-import { CODES, LEVELS, toHex } from "./colours.ts";
+import { CODES, LEVELS } from "./colours.ts";
 import { type Colour, encodePNG } from "./png.ts";
 import { spectrogram } from "./spectrogram.ts";
 
@@ -13,17 +13,15 @@ import { spectrogram } from "./spectrogram.ts";
 export interface PictureInput {
   title: string;
   subtitle: string;
-  /** Hz of both recordings. */
+  /** Hz of the recordings. */
   samplingRate: number;
   /** Samples of a frame of codes. */
   frameSize: number;
   codebookSize: number;
   /** The first codebooks, which carry the words more than the sound. */
   semantic: number;
-  /** [samples] */
-  original: Float32Array;
-  /** [samples], as many. */
-  decoded: Float32Array;
+  /** What is heard, from the top: [samples], equally long. */
+  recordings: { name: string; audio: Float32Array }[];
   /** [1, codebooks, frames] */
   codes: AudioCodes;
 }
@@ -33,18 +31,18 @@ const WIDTH = 1200, LEFT = 140, RIGHT = 1100, ACROSS = RIGHT - LEFT;
 const TOP = 124, WAVE = 84, SPECTRUM = 188, ROW = 20, GAP = 14, SECTION = 42;
 /** Highest frequency that is drawn, Hz, and the range of levels below the loudest, dB. */
 const HIGHEST = 8000, RANGE = 75;
-const INK = "#24292f", FAINT = "#6e7781", LINE = "#d0d7de", ORIGINAL = "#2f6690", DECODED = "#a23b72";
+const INK = "#24292f", FAINT = "#6e7781", LINE = "#d0d7de", COLOURS = ["#2f6690", "#a23b72"];
 
 /** The picture, as the text of an SVG file. */
 export function picture(input: PictureInput): string {
-  const { original, decoded, codes, samplingRate } = input, seconds = original.length / samplingRate;
-  const parts: string[] = [], peak = Math.max(largest(original), largest(decoded), 1e-4);
-  const spectra = [original, decoded].map((audio) => spectrogram(audio, samplingRate, ACROSS, HIGHEST));
+  const { recordings, codes, samplingRate } = input, seconds = lengthOf(input) / samplingRate;
+  const parts: string[] = [], peak = Math.max(...recordings.map(({ audio }) => largest(audio)), 1e-4);
+  const spectra = recordings.map(({ audio }) => spectrogram(audio, samplingRate, ACROSS, HIGHEST));
   const loudest = Math.max(...spectra.map(({ levels }) => levels.reduce((a, b) => Math.max(a, b))));
 
   let y = TOP;
-  [original, decoded].forEach((audio, i) => {
-    const { rows, levels } = spectra[i], name = ["Original", "Decoded"][i], colour = [ORIGINAL, DECODED][i];
+  recordings.forEach(({ name, audio }, i) => {
+    const { rows, levels } = spectra[i], colour = COLOURS[i % COLOURS.length];
     const pixels = Uint8Array.from(levels, (db) => 255 * Math.min(1, Math.max(0, (db - loudest + RANGE) / RANGE)));
     parts.push(heading(y - 12, name, colour), waveform(y, audio, peak, colour), frame(y, WAVE), wavePeak(y, peak));
     y += WAVE + GAP;
@@ -114,24 +112,35 @@ function frequencies(y: number): string {
   return marks.join("") + text(LEFT - 68, y + SPECTRUM / 2, "frequency (kHz)", sideways(LEFT - 68, y + SPECTRUM / 2));
 }
 
-/** A row of coloured cells for each codebook of [first, end), each as wide as its frame is long. */
+/** Colours of codes, one less than there could be, and the white between the cells. */
+const CELLS: readonly Colour[] = [...CODES.slice(0, 255), [255, 255, 255]], BLANK = 255;
+
+/** A row of coloured cells for each codebook of [first, end), each as wide as its frame is long where there is room. */
 function codeRows(y: number, input: PictureInput, first: number, end: number): string {
-  const { codes: { data, shape: [, , frames] }, codebookSize, frameSize, original } = input, out: string[] = [];
-  for (let k = first; k < end; k++) {
-    const top = y + (k - first) * ROW;
-    for (let t = 0; t < frames; t++) {
-      const from = LEFT + ACROSS * t * frameSize / original.length,
-        to = Math.min(RIGHT, from + ACROSS * frameSize / original.length);
-      const colour = CODES[Math.round(data[k * frames + t] / (codebookSize - 1) * 255)];
-      out.push(
-        `<rect x="${from.toFixed(2)}" y="${top + 0.5}" width="${(to - from - 0.6).toFixed(2)}" height="${
-          ROW - 1
-        }" fill="${toHex(colour)}"/>`,
-      );
+  const { codes: { data, shape: [, , frames] }, codebookSize, frameSize } = input, length = lengthOf(input);
+  const pixels = new Uint8Array(ACROSS * (end - first) * ROW).fill(BLANK);
+  const frameAt = (x: number) => Math.floor((x + 0.5) / ACROSS * length / frameSize);
+  const apart = length / frameSize * 4 < ACROSS; // cells of 4 units have a gap between them
+  for (let x = 0; x < ACROSS; x++) {
+    const t = frameAt(x);
+    if (t >= frames || (apart && frameAt(x + 1) !== t)) continue;
+    for (let k = first; k < end; k++) {
+      const colour = Math.round(data[k * frames + t] / (codebookSize - 1) * (BLANK - 1));
+      for (let i = 1; i < ROW; i++) pixels[((k - first) * ROW + i) * ACROSS + x] = colour;
     }
-    out.push(text(LEFT - 10, top + ROW / 2 + 4.5, String(k), `text-anchor="end" fill="${FAINT}" font-size="12"`));
   }
-  return out.join("");
+  const names = Array.from(
+    { length: end - first },
+    (_, i) =>
+      text(
+        LEFT - 10,
+        y + i * ROW + ROW / 2 + 4.5,
+        String(first + i),
+        `text-anchor="end" fill="${FAINT}" font-size="12"`,
+      ),
+  );
+  return image(LEFT, y, ACROSS, (end - first) * ROW, encodePNG(ACROSS, (end - first) * ROW, pixels, CELLS)) +
+    names.join("");
 }
 
 /** What a block of codebooks is, in two lines on the left. */
@@ -199,6 +208,10 @@ function image(x: number, y: number, width: number, height: number, png: Uint8Ar
 
 function escape(content: string): string {
   return content.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
+}
+
+function lengthOf({ recordings }: PictureInput): number {
+  return Math.max(1, ...recordings.map(({ audio }) => audio.length));
 }
 
 function largest(audio: Float32Array): number {

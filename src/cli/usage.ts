@@ -3,95 +3,202 @@
  *
  * @module
  */
+import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
+import { CODE_FORMATS, type CodeFormat, formatOf } from "./codes.ts";
 
-export const HELP: string = `mimi - a neural speech codec: 24 kHz speech to about 1 kbps and back
+export const HELP: string = `mimi - a neural speech codec: speech to about 1 kbps and back
 
-  mimi encode IN.wav OUT.mimi [--model mini] [--codebooks 8]   speech to codes
-  mimi decode IN.mimi OUT.wav [--model mini]                   codes to speech
-  mimi info [FILE.mimi | MODEL]                                what a file or a model is
-  mimi demo [--out demo]                                       a sample there and back, with a picture
+  mimi encode IN... [-o OUT]       audio to codes
+  mimi decode IN... [-o OUT]       codes to audio, a WAV file
+  mimi info [FILE | MODEL]...      what a file or a model is
+  mimi verify FILE.mimi...         whether files are whole; every damage is listed
+  mimi plot FILE -o PICTURE.svg    waveform, spectrogram and codes of a file of audio or codes
+  mimi demo [-o FOLDER]            a sample there and back, with a picture, offline
 
-  --model MODEL      mini (embedded, offline), a folder such as ./model, or a repository such as kyutai/mimi
-  --codebooks N      codebooks to use, default 8: more sound better and take more bits
-  --out FOLDER       where demo writes its files, default demo
+IN is a file, a folder (with all that is in it), or - for stdin. Audio is WAV; with the package audio-decode installed also
+FLAC, MP3, AAC, M4A, Ogg Vorbis, Opus, WebM and AIFF; any sampling rate, any number of channels.
+OUT is a file where its name ends in .mimi, .npy, .safetensors or .jsonl (encode) or .wav (decode), or - for stdout;
+otherwise a folder, in which files keep their names and what was in a folder keeps its place. With one IN, -o may be left
+out: mimi encode IN.wav OUT.mimi. Without OUT, codes go beside IN.wav as IN.mimi, audio beside IN.mimi as
+IN.decoded.wav, and nothing that is there is replaced.
+
+  -o, --out OUT        where to write
+  --model MODEL        mini (embedded, offline, default), a folder such as ./model, or a repository such as kyutai/mimi
+  --codebooks N        codebooks to use, default 8: more sound better and take more bits
+  --format FORMAT      of codes in a folder or in stdout: mimi (default), npy, safetensors or jsonl
+  -j, --jobs N         files at a time, each on a core of its own; default one a core, 8 at most
+  --resume             leave out what is done: outputs that are whole, not older than their input, and of the same model
+                       and codebooks; .npy and .jsonl do not say their model
+  --manifest FILE      JSON lines {"input": ..., "output": ...} in place of IN and OUT; output may be left out
+  --report FILE        a JSON line for each file as it is done: output, samples, seconds, frames, codebooks,
+                       fingerprint, bytes and warnings, or error
+  --json               those lines, or what info and verify have to say, as JSON on stdout
   --help, --version
 
-WAV files are mono, 16 bit, 24000 Hz. To make one: ffmpeg -i IN -ac 1 -ar 24000 -c:a pcm_s16le OUT.wav`;
+Exit codes: 0 all done; 1 a file, or all, failed (verify: is not whole); 2 wrong usage, nothing was done; 3 all done, but
+frames were lost before or after (silence is in their place); 130 interrupted, 143 terminated: unfinished outputs are gone.`;
 
 /** The caller asked for something that the command line does not have. The program ends with exit code 2. */
 export class UsageError extends Error {
   override readonly name: string = "UsageError";
 }
 
+/** Files to be encoded or decoded, and how. */
+export interface ConvertCall {
+  command: "encode" | "decode";
+  /** As given; empty where there is a manifest. */
+  inputs: string[];
+  out?: string;
+  manifest?: string;
+  report?: string;
+  json: boolean;
+  jobs: number;
+  resume: boolean;
+  format?: CodeFormat;
+  model: string;
+  codebooks: number;
+}
+
+/** A file to be drawn. */
+export interface PlotCall {
+  command: "plot";
+  input: string;
+  out: string;
+  model: string;
+  codebooks: number;
+}
+
 /** A command line that was understood. */
 export type Call =
   | { command: "help" | "version" }
-  | { command: "encode"; input: string; output: string; model: string; codebooks: number }
-  | { command: "decode"; input: string; output: string; model: string }
-  | { command: "info"; subject: string }
+  | ConvertCall
+  | { command: "info" | "verify"; subjects: string[]; json: boolean }
+  | PlotCall
   | { command: "demo"; out: string };
 
+const OPTIONS = {
+  out: { type: "string", short: "o" },
+  model: { type: "string" },
+  codebooks: { type: "string" },
+  format: { type: "string" },
+  jobs: { type: "string", short: "j" },
+  resume: { type: "boolean" },
+  manifest: { type: "string" },
+  report: { type: "string" },
+  json: { type: "boolean" },
+  help: { type: "boolean", short: "h" },
+  version: { type: "boolean", short: "v" },
+} as const;
+
+type Option = keyof typeof OPTIONS;
+
 /** Arguments and options of each command. */
-const COMMANDS: Record<string, { takes: string; least: number; most: number; options: string[] }> = {
-  encode: { takes: "IN.wav OUT.mimi", least: 2, most: 2, options: ["model", "codebooks"] },
-  decode: { takes: "IN.mimi OUT.wav", least: 2, most: 2, options: ["model"] },
-  info: { takes: "[FILE.mimi | MODEL]", least: 0, most: 1, options: [] },
+const COMMANDS: Record<string, { takes: string; least: number; most: number; options: Option[] }> = {
+  encode: {
+    takes: "IN... [-o OUT]",
+    least: 0,
+    most: Infinity,
+    options: ["out", "model", "codebooks", "format", "jobs", "resume", "manifest", "report", "json"],
+  },
+  decode: {
+    takes: "IN... [-o OUT]",
+    least: 0,
+    most: Infinity,
+    options: ["out", "model", "jobs", "resume", "manifest", "report", "json"],
+  },
+  info: { takes: "[FILE | MODEL]...", least: 0, most: Infinity, options: ["json"] },
+  verify: { takes: "FILE.mimi...", least: 1, most: Infinity, options: ["json"] },
+  plot: { takes: "FILE -o PICTURE.svg", least: 1, most: 1, options: ["out", "model", "codebooks"] },
   demo: { takes: "no arguments", least: 0, most: 0, options: ["out"] },
 };
+const NAMES = Object.keys(COMMANDS).join(", ").replace(/, (?=\w+$)/, " and ");
+/** Workers hold a model each. */
+const MOST_JOBS = 8;
 
 /** @throws {UsageError} */
 export function parseCall(args: string[]): Call {
   const { values, positionals: [command, ...rest] } = parse(args);
   if (values.help) return { command: "help" };
   if (values.version) return { command: "version" };
-  if (command === undefined) throw new UsageError("no command given; there are encode, decode, info and demo");
-  if (!Object.hasOwn(COMMANDS, command)) {
-    throw new UsageError(`unknown command "${command}"; there are encode, decode, info and demo`);
-  }
+  if (command === undefined) throw new UsageError(`no command given; there are ${NAMES}`);
+  if (!Object.hasOwn(COMMANDS, command)) throw new UsageError(`unknown command "${command}"; there are ${NAMES}`);
   const { takes, least, most, options } = COMMANDS[command];
   if (rest.length < least || rest.length > most) {
     throw new UsageError(`${command} takes ${takes}, got ${rest.join(" ") || "nothing"}`);
   }
-  const stray = Object.keys(values).find((option) => !options.includes(option));
+  const stray = (Object.keys(values) as Option[]).find((option) => !options.includes(option));
   if (stray) throw new UsageError(`${command} has no option --${stray}`);
-  const { model = "mini", codebooks = "8", out = "demo" } = values;
+
+  const { model = "mini", out, json = false } = values, codebooks = number("codebooks", values.codebooks ?? "8");
   switch (command) {
     case "encode":
-      if (!/^[1-9]\d{0,3}$/.test(codebooks)) {
-        throw new UsageError(`--codebooks must be a number from 1, got "${codebooks}"`);
-      }
-      return { command, input: rest[0], output: rest[1], model, codebooks: Number(codebooks) };
     case "decode":
-      return { command, input: rest[0], output: rest[1], model };
+      return convertCall(command, rest, values, { model, codebooks, json });
     case "info":
-      return { command, subject: rest[0] ?? "mini" };
+    case "verify":
+      return { command, subjects: rest.length ? rest : ["mini"], json };
+    case "plot":
+      if (!out?.endsWith(".svg")) throw new UsageError(`plot takes ${takes}, got -o ${out ?? "nothing"}`);
+      return { command, input: rest[0], out, model, codebooks };
     default:
-      return { command: "demo", out };
+      return { command: "demo", out: out ?? "demo" };
   }
 }
 
-interface Values {
-  model?: string;
-  codebooks?: string;
-  out?: string;
-  help?: boolean;
-  version?: boolean;
+function convertCall(
+  command: "encode" | "decode",
+  positionals: string[],
+  values: Values,
+  common: Pick<ConvertCall, "model" | "codebooks" | "json">,
+): ConvertCall {
+  const { manifest, report, resume = false } = values, jobs = values.jobs && number("jobs", values.jobs);
+  let { out } = values, inputs = positionals;
+  if (manifest !== undefined && inputs.length > 0) {
+    throw new UsageError(`${command} takes files or --manifest, got both`);
+  }
+  if (manifest === undefined && inputs.length === 0) {
+    throw new UsageError(`${command} takes IN... [-o OUT], got nothing`);
+  }
+  // IN OUT: what is named like an output cannot be an input.
+  if (out === undefined && inputs.length === 2 && isOutput(command, inputs[1])) {
+    [inputs, out] = [[inputs[0]], inputs[1]];
+  }
+  if (out === undefined && inputs.length === 1 && inputs[0] === "-") out = "-";
+
+  const format = values.format as CodeFormat | undefined, named = out === undefined ? undefined : formatOf(out);
+  if (format !== undefined && !CODE_FORMATS.includes(format)) {
+    throw new UsageError(`--format must be one of ${CODE_FORMATS.join(", ")}, got "${format}"`);
+  }
+  if (format && named && format !== named) throw new UsageError(`--format is ${format}, the output is named ${out}`);
+  return {
+    command,
+    inputs,
+    manifest,
+    out,
+    report,
+    resume,
+    format,
+    jobs: jobs || Math.min(MOST_JOBS, availableParallelism()),
+    ...common,
+  };
 }
+
+/** Whether a name is that of a file, or stdout, that the command can write. */
+export function isOutput(command: ConvertCall["command"], name: string): boolean {
+  return name === "-" || (command === "encode" ? formatOf(name) !== undefined : /\.wav$/i.test(name));
+}
+
+function number(option: Option, text: string): number {
+  if (!/^[1-9]\d{0,3}$/.test(text)) throw new UsageError(`--${option} must be a number from 1, got "${text}"`);
+  return Number(text);
+}
+
+type Values = { [O in Option]?: (typeof OPTIONS)[O]["type"] extends "string" ? string : boolean };
 
 function parse(args: string[]): { values: Values; positionals: string[] } {
   try {
-    const { values, positionals } = parseArgs({
-      args,
-      allowPositionals: true,
-      options: {
-        model: { type: "string" },
-        codebooks: { type: "string" },
-        out: { type: "string" },
-        help: { type: "boolean", short: "h" },
-        version: { type: "boolean", short: "v" },
-      },
-    });
+    const { values, positionals } = parseArgs({ args, allowPositionals: true, options: OPTIONS });
     return { values: { ...values }, positionals };
   } catch (error) {
     throw new UsageError((error as Error).message.split(". ")[0], { cause: error });
