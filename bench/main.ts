@@ -1,12 +1,20 @@
 /** `npm run bench [names...]`: prints figures as Markdown. Nothing here passes or fails. */
 import { cpus } from "node:os";
 import { frames } from "./frames.ts";
+import { jobs } from "./jobs.ts";
 import { memory } from "./memory.ts";
 import { pool } from "./pool.ts";
 import { resampling } from "./resample.ts";
 import { streaming } from "./streaming.ts";
 
-const BENCHMARKS: Record<string, () => Promise<void>> = { frames, streaming, resample: resampling, memory, pool };
+const BENCHMARKS: Record<string, () => Promise<void>> = {
+  frames,
+  streaming,
+  resample: resampling,
+  jobs,
+  pool,
+  memory,
+};
 
 const asked = process.argv.slice(2), unknown = asked.filter((name) => !Object.hasOwn(BENCHMARKS, name));
 if (unknown.length > 0) {
