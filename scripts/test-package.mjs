@@ -1,6 +1,6 @@
 // Installs the packed package into an empty folder and uses it as a user would: API, embedded model, files, types, command line.
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -54,6 +54,12 @@ console.log(audioCodes.shape.join(), audioValues.shape.join(), failure?.code);
   if (!run("npx", ["mimi", "info", "mini"]).includes("0.9")) {
     throw new Error("mimi info does not name the bitrate of the embedded model");
   }
+  // Workers of the built package, and their results in the order in which they come.
+  const sample = join(root, "models/mini/it-cannot-complete.wav");
+  for (const name of ["a.wav", "b.wav"]) copyFileSync(sample, join(folder, name));
+  const report = run("npx", ["mimi", "encode", "a.wav", "b.wav", "-o", "codes", "--jobs", "2", "--json"]);
+  const frames = report.trim().split("\n").map((line) => JSON.parse(line).frames);
+  if (frames.join() !== "40,40") throw new Error(`mimi encode --jobs 2 printed ${report}`);
   console.log(`the packed package installs and runs: ${output.replaceAll("\n", "; ")}`);
 } finally {
   rmSync(folder, { recursive: true, force: true });
