@@ -1,6 +1,7 @@
-// Installs the packed package into an empty folder and uses it as a user would: API, embedded model, files, types, command line.
+// Installs the packed package into an empty folder and uses it as a user would: API, embedded model, files, worker, nodes,
+// types, command line.
 import { execFileSync } from "node:child_process";
-import { copyFileSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -21,6 +22,7 @@ import { AudioCodes, MimiModel, type MimiError } from "mimi-audio";
 import { readAudio, toMono } from "mimi-audio/audio";
 import { codesFromNpy, codesToNpy, type ContainerHeader, ContainerWriter, readContainer } from "mimi-audio/file";
 import { mini } from "mimi-audio/mini";
+import { type EncodedFrame, MimiDecoderNode, MimiEncoderNode, registerMimi } from "mimi-audio/nodes";
 const model: MimiModel = await MimiModel.fromPretrained(mini, { numQuantizers: 8 });
 const { audioCodes }: { audioCodes: AudioCodes } = await model.encode(new Float32Array(5000));
 const { audioValues } = await model.decode(audioCodes);
@@ -32,7 +34,22 @@ for await (const { codes, samples } of (await readContainer(parts)).blocks()) {
 }
 const flac = await readAudio([new TextEncoder().encode("fLaC")]).catch((error: MimiError) => error);
 console.log(flac instanceof Error && flac.message.includes("npm install audio-decode"), typeof toMono);
-console.log(audioCodes.shape.join(), audioValues.shape.join(), failure?.code);
+const worker = await MimiModel.fromPretrained("mini", { worker: true });
+const same = (await worker.encode(new Float32Array(5000), { numQuantizers: 8 })).audioCodes.data.join() === audioCodes.data.join();
+worker.close();
+export async function play(context: AudioContext, frame: EncodedFrame): Promise<number> {
+  await registerMimi(context, { model: worker });
+  const encoder = new MimiEncoderNode(context), decoder: AudioNode = new MimiDecoderNode(context, { mode: "playback" });
+  encoder.connect(decoder).connect(context.destination);
+  return encoder.numQuantizers.value + frame.codes.data[0];
+}
+let nodes = "";
+try {
+  new MimiEncoderNode({} as AudioContext);
+} catch (error) {
+  nodes = (error as MimiError).code;
+}
+console.log(audioCodes.shape.join(), audioValues.shape.join(), failure?.code, same, nodes);
 `,
   );
   const tsc = createRequire(import.meta.url).resolve("typescript/bin/tsc");
@@ -48,9 +65,12 @@ console.log(audioCodes.shape.join(), audioValues.shape.join(), failure?.code);
     "es2023,dom",
   ]);
   const output = run(process.execPath, ["use.js"]).trim();
-  if (output !== "5000 true\ntrue function\n1,8,3 1,1,5760 ERR_EMPTY_INPUT") {
+  if (output !== "5000 true\ntrue function\n1,8,3 1,1,5760 ERR_EMPTY_INPUT true ERR_NOT_SUPPORTED") {
     throw new Error(`the installed package printed ${output}`);
   }
+  const dist = join(folder, "node_modules/mimi-audio/dist"),
+    licences = readFileSync(join(dist, "LICENSES.txt"), "utf8");
+  for (const file of ["src/worker.js", "src/nodes/worklet.js"]) await checkStandalone(join(dist, file), licences);
   if (!run("npx", ["mimi", "info", "mini"]).includes("0.9")) {
     throw new Error("mimi info does not name the bitrate of the embedded model");
   }
@@ -63,4 +83,29 @@ console.log(audioCodes.shape.join(), audioValues.shape.join(), failure?.code);
   console.log(`the packed package installs and runs: ${output.replaceAll("\n", "; ")}`);
 } finally {
   rmSync(folder, { recursive: true, force: true });
+}
+
+/** A file that a browser loads by its address must need no other, and say whose code is in it. */
+async function checkStandalone(file, licences) {
+  const text = readFileSync(file, "utf8"), { build } = await import("esbuild");
+  // Nothing but Node's own modules, which a browser never asks for.
+  const { metafile: { outputs } } = await build({
+    entryPoints: [file],
+    bundle: true,
+    write: false,
+    metafile: true,
+    format: "esm",
+    outfile: "out.js",
+    external: ["*"],
+    logLevel: "error",
+  });
+  const imports = outputs["out.js"].imports.map(({ path }) => path).filter((path) => !path.startsWith("node:"));
+  if (imports.length > 0) throw new Error(`${file} imports ${imports.join(", ")}`);
+  const [, contents] = /^\/\*! mimi-audio [\d.]+ \(MIT\)\. Contains (.+)\. \*\/\n/.exec(text) ?? [];
+  if (!contents?.includes("ringbuf.js") || !contents.includes("MPL-2.0, https://github.com/padenot/ringbuf.js")) {
+    throw new Error(`${file} does not say what it contains: ${text.slice(0, 200)}`);
+  }
+  for (const part of contents.split(/(?<=\)), /)) {
+    if (!licences.includes(part.split(" (")[0])) throw new Error(`LICENSES.txt does not name ${part}`);
+  }
 }
