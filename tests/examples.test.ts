@@ -1,0 +1,119 @@
+/** The example pages in a real Chromium, served by the commands that serve them. */
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import process from "node:process";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import type { Page } from "playwright-core";
+import { inBrowser } from "./support/browser.ts";
+import { TESTS } from "./support/files.ts";
+
+const ROOT = new URL("../", TESTS);
+const test = inBrowser({ microphone: fileURLToPath(new URL("models/mini/it-cannot-complete.wav", ROOT)) });
+
+/** Starts an example's server; `body` gets the address that it prints. */
+async function example(name: string, body: (url: string) => Promise<void>): Promise<void> {
+  const server: ChildProcess = spawn(process.execPath, ["--import", "tsx", `examples/${name}/server.ts`], {
+    cwd: fileURLToPath(ROOT),
+    env: { ...process.env, PORT: "0" },
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const ended = once(server, "exit");
+  try {
+    const line = once(createInterface(server.stdout!), "line").then(([text]) => text as string);
+    const said = await Promise.race([line, ended.then(() => "")]);
+    const url = /http:\/\/localhost:\d+\//.exec(said)?.[0];
+    assert.ok(url, `the server says where it is: ${said}`);
+    await body(url);
+  } finally {
+    server.kill();
+    await ended;
+  }
+}
+
+/** What stands in an element. */
+const text = async (page: Page, id: string) => (await page.locator(`#${id}`).textContent())!.trim();
+const figure = async (page: Page, id: string) => Number(await text(page, id));
+/** Waits until an element's figure or a meter's value is at least that. */
+const reaches = (page: Page, id: string, least: number) =>
+  page.waitForFunction(([id, least]) => {
+    const element = document.getElementById(id)!;
+    return (element instanceof HTMLMeterElement ? element.value : Number(element.textContent)) >= least;
+  }, [id, least] as const);
+const says = (page: Page, status: string) =>
+  page.waitForFunction((status) => document.getElementById("status")!.textContent === status, status);
+
+test("microphone: sound comes out, and the slider changes the codebooks of frames", (browser) =>
+  example("microphone", async (url) => {
+    const { page } = await browser.open(url);
+    await page.getByRole("button", { name: "Start" }).click();
+    await says(page, "Running.");
+    await reaches(page, "in", 0.05);
+    await reaches(page, "out", 0.02);
+    assert.equal(await figure(page, "codebooks"), 8);
+    assert.match(await text(page, "rate"), /^8 codebooks, 0\.90 kbps$/);
+    for (const codebooks of [1, 32]) {
+      await page.getByLabel("Quality").fill(String(codebooks));
+      await page.waitForFunction((n) => document.getElementById("codebooks")!.textContent === String(n), codebooks);
+    }
+    await reaches(page, "frames", 12);
+    assert.match(await text(page, "rate"), /^32 codebooks, 3\.60 kbps$/);
+    assert.ok(parseInt(await text(page, "latency")) >= 140);
+    await page.getByLabel("original").check();
+    await page.getByRole("button", { name: "Stop" }).click();
+    await says(page, "Stopped.");
+    const frames = await figure(page, "frames");
+    // It starts once more, with a new session.
+    await page.getByRole("button", { name: "Start" }).click();
+    await says(page, "Running.");
+    await page.waitForFunction((frames) => Number(document.getElementById("frames")!.textContent) < frames, frames);
+    await page.getByRole("button", { name: "Stop" }).click();
+    await says(page, "Stopped.");
+    assert.equal(await page.getByRole("alert").count(), 0, "nothing was complained about");
+  }));
+
+test("microphone: what goes wrong is said", (browser) =>
+  example("microphone", async (url) => {
+    const missing = await browser.open(`${url}?model=./nothing/`, { expected: [/404/] });
+    await missing.page.getByRole("button", { name: "Start" }).click();
+    await says(missing.page, "Not running.");
+    assert.match(await text(missing.page, "alert"), /^The model was not found\. /);
+
+    const { page } = await browser.open(url);
+    await page.evaluate(() => {
+      const refused = new DOMException("Permission denied", "NotAllowedError");
+      navigator.mediaDevices.getUserMedia = () => Promise.reject(refused);
+    });
+    await page.getByRole("button", { name: "Start" }).click();
+    await says(page, "Not running.");
+    assert.match(await text(page, "alert"), /^The microphone was not allowed\./);
+  }));
+
+test("tokens: play to the end, and barge in", (browser) =>
+  example("token-stream", async (url) => {
+    const { page } = await browser.open(url);
+    await page.getByRole("button", { name: "Play" }).click();
+    await reaches(page, "level", 0.02);
+    await says(page, "Played to the end.");
+    const frames = await figure(page, "received");
+    assert.ok(frames > 100);
+    await reaches(page, "played", frames);
+    assert.deepEqual([await figure(page, "buffered"), await figure(page, "underruns")], [0, 0]);
+
+    await page.getByRole("button", { name: "Replay" }).click();
+    await reaches(page, "played", 10);
+    await reaches(page, "level", 0.02);
+    await page.getByRole("button", { name: "Barge in" }).click();
+    await says(page, "Interrupted.");
+    await page.waitForFunction(() => (document.getElementById("level") as HTMLMeterElement).value === 0);
+    // Nothing comes after it: not what waited here, and not what was under way.
+    const before = [await figure(page, "played"), await figure(page, "received")];
+    assert.ok(before[0] < frames);
+    await page.waitForTimeout(500);
+    assert.deepEqual([await figure(page, "played"), await figure(page, "received")], before);
+    assert.equal(await page.locator("#level").evaluate((meter: HTMLMeterElement) => meter.value), 0);
+    await page.getByRole("button", { name: "Replay" }).click();
+    await reaches(page, "played", 10);
+    assert.equal(await page.getByRole("alert").count(), 0, "nothing was complained about");
+  }));
