@@ -15,7 +15,6 @@ for (const source of standaloneSources()) {
   const file = source.replace(/\.ts$/, ".js"), output = `${dist}/${file}`;
   const { text, ingredients } = await bundleWithIngredients(source);
   writeFileSync(output, text);
-  rmSync(`${output}.map`); // tsc's, of a file that is no more
   for (const part of ingredients) {
     const { files } = licences.get(part.name) ?? licences.set(part.name, { part, files: [] }).get(part.name);
     files.push(file);
