@@ -3,6 +3,7 @@ import { cpus } from "node:os";
 import { frames } from "./frames.ts";
 import { jobs } from "./jobs.ts";
 import { memory } from "./memory.ts";
+import { nodes } from "./nodes.ts";
 import { pool } from "./pool.ts";
 import { resampling } from "./resample.ts";
 import { streaming } from "./streaming.ts";
@@ -13,6 +14,7 @@ const BENCHMARKS: Record<string, () => Promise<void>> = {
   resample: resampling,
   jobs,
   pool,
+  nodes,
   memory,
 };
 

@@ -64,6 +64,16 @@ export function inBrowser(
   };
 }
 
+/** One Chromium outside of tests, for a benchmark. */
+export async function withBrowser(body: (browser: TestBrowser) => Promise<void>): Promise<void> {
+  const browser = await launch({});
+  try {
+    await run(browser, body);
+  } finally {
+    await browser.close();
+  }
+}
+
 async function launch({ microphone, args = [] }: BrowserOptions): Promise<Browser> {
   const { executablePath, env } = await findChromium(), { chromium } = await import("playwright-core");
   return await chromium.launch({
