@@ -1,0 +1,17 @@
+/** What examples in documents take for granted: names that a reader understands without their declaration. */
+declare const samples: Float32Array, left: Float32Array, right: Float32Array;
+declare const microphone: AsyncIterable<Float32Array>;
+declare function play(samples: Float32Array): void;
+declare function log(...what: unknown[]): void;
+declare function send(...what: unknown[]): void;
+
+declare const context: AudioContext, stream: MediaStream, socket: WebSocket;
+declare const model: import("../mod.ts").MimiModel;
+declare const speech: AsyncIterable<import("../mod.ts").AudioCodes>;
+declare const encoder: import("../src/nodes/mod.ts").MimiEncoderNode;
+declare const decoder: import("../src/nodes/mod.ts").MimiDecoderNode;
+declare type EncodedFrame = import("../src/nodes/mod.ts").EncodedFrame;
+
+declare const AudioCodes: typeof import("../mod.ts").AudioCodes;
+declare const MimiEncoderNode: typeof import("../src/nodes/mod.ts").MimiEncoderNode;
+declare const MimiDecoderNode: typeof import("../src/nodes/mod.ts").MimiDecoderNode;
