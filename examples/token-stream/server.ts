@@ -16,12 +16,12 @@ const REPEATS = 3;
 /** The embedded speech as a speech model would say it: frame by frame. */
 async function speech(): Promise<{ frames: number[][]; fingerprint: string }> {
   const model = await MimiModel.fromPretrained("mini", { part: "encoder", numQuantizers: CODEBOOKS });
-  const { samples } = await readWav(createReadStream(`${ROOT}models/mini/it-cannot-complete.wav`));
+  const { pieces } = await readWav(createReadStream(`${ROOT}models/mini/it-cannot-complete.wav`));
   const encoder = model.createEncoder(), frames: number[][] = [];
   const keep = ({ data, shape: [, codebooks, length] }: AudioCodes) => {
     for (let t = 0; t < length; t++) frames.push(Array.from({ length: codebooks }, (_, k) => data[k * length + t]));
   };
-  for await (const piece of samples) keep(await encoder.encode(piece));
+  for await (const [pcm] of pieces) keep(await encoder.encode(pcm));
   keep(await encoder.finish());
   model.close();
   return { frames: Array.from({ length: REPEATS }, () => frames).flat(), fingerprint: model.fingerprint };

@@ -38,15 +38,16 @@ export class Engine {
   }
 
   async #start(): Promise<void> {
-    const worker = await spawn(this.#workerOptions);
+    const worker = await spawn(this.#workerOptions, {
+      onMessage: (message) => this.#receive(message),
+      onFailure: (error) => {
+        this.#end(error);
+        for (const report of [...this.failures]) report(error);
+      },
+    });
     if (this.#closed) return worker.terminate();
     this.#over = undefined;
     this.#worker = worker;
-    worker.onMessage = (message) => this.#receive(message);
-    worker.onFailure = (error) => {
-      this.#end(error);
-      for (const report of [...this.failures]) report(error);
-    };
   }
 
   /**

@@ -21,13 +21,16 @@ export interface WorkerOptions {
 /** A worker that has started. */
 export interface EngineWorker {
   post(message: ToWorker, transfer?: Transferable[]): void;
-  /** Called for each message. */
-  onMessage: (message: FromWorker) => void;
-  /** Called once, when the worker ended without having been told to. */
-  onFailure: (error: EngineError) => void;
   /** Whether something is asked of it: a thread that waits for nothing does not keep a program from ending. */
   busy(busy: boolean): void;
   terminate(): void;
+}
+
+/** Who hears of a worker that has started. */
+export interface WorkerOwner {
+  onMessage(message: FromWorker): void;
+  /** Called once, when the worker ended without having been told to. */
+  onFailure(error: EngineError): void;
 }
 
 /** @throws {MimiTypeError} for an option that is not usable. */
@@ -49,17 +52,17 @@ export function checkWorkerOption(where: string, option: unknown): WorkerOptions
  *
  * @throws {EngineError} `ERR_WORKER` where it does not start.
  */
-export function spawn(options: WorkerOptions): Promise<EngineWorker> {
+export function spawn(options: WorkerOptions, owner: WorkerOwner): Promise<EngineWorker> {
   const url = new URL(
     options.url ?? workerFile(),
     runtime.hasFiles() ? import.meta.url : globalThis.location?.href,
   );
-  return runtime.hasFiles() ? spawnThread(url) : spawnWebWorker(url, options.blob);
+  return runtime.hasFiles() ? spawnThread(url, owner) : spawnWebWorker(url, owner, options.blob);
 }
 
-async function spawnThread(url: URL): Promise<EngineWorker> {
+async function spawnThread(url: URL, owner: WorkerOwner): Promise<EngineWorker> {
   const { Worker } = await runtime.workerThreads();
-  return await started(url, (events) => {
+  return await started(url, owner, (events) => {
     // Flags of the program, such as --input-type, are not meant for a thread.
     const thread = new Worker(url, { execArgv: [] });
     thread.on("message", events.message);
@@ -76,11 +79,12 @@ async function spawnThread(url: URL): Promise<EngineWorker> {
 
 async function spawnWebWorker(
   url: URL,
+  owner: WorkerOwner,
   blob: boolean = url.origin !== globalThis.location?.origin,
 ): Promise<EngineWorker> {
   const address = blob ? await blobURL(url) : url.href;
   try {
-    return await started(url, (events) => {
+    return await started(url, owner, (events) => {
       const worker = new Worker(address, { type: "module", name: "mimi-audio" });
       worker.onmessage = ({ data }) => {
         // A lock that the worker holds is free when it is gone, however it went.
@@ -119,42 +123,33 @@ interface Events {
   failure(reason: string): void;
 }
 
-/** Waits for a worker's first message; from then on its owner hears of it. */
-function started(
-  url: URL,
-  start: (events: Events) => Pick<EngineWorker, "post" | "busy" | "terminate">,
-): Promise<EngineWorker> {
+/**
+ * Waits for a worker's first message; from then on its owner hears of it. Owners come as an argument and not as properties
+ * that are set later: Rollup takes those for what they are at first, and leaves out calls of functions that do nothing.
+ */
+function started(url: URL, owner: WorkerOwner, start: (events: Events) => EngineWorker): Promise<EngineWorker> {
   return new Promise((resolve, reject) => {
-    let over = false, listening = false;
+    let over = false, listening = false, running: EngineWorker | undefined;
     const failed = (reason: string, cause?: unknown) => {
       if (over) return;
       over = true;
       const what = listening ? "the worker ended" : "the worker did not start";
       const error = new EngineError("ERR_WORKER", `${what}: ${url.href}: ${reason}.`, { cause });
-      if (listening) worker.onFailure(error);
+      if (listening) owner.onFailure(error);
       else reject(error);
       running?.terminate();
     };
-    let running: Pick<EngineWorker, "post" | "busy" | "terminate"> | undefined;
-    const worker: EngineWorker = {
-      post: (message, transfer) => running!.post(message, transfer),
-      busy: (busy) => running!.busy(busy),
-      terminate() {
-        over = true;
-        running!.terminate();
-      },
-      onMessage: () => {},
-      onFailure: () => {},
+    const terminate = () => {
+      over = true;
+      running!.terminate();
     };
     const events: Events = {
       message(message) {
         if (over) return;
-        if (listening) worker.onMessage(message);
-        else {
-          listening = true;
-          worker.busy(false);
-          resolve(worker);
-        }
+        if (listening) return owner.onMessage(message);
+        listening = true;
+        running!.busy(false);
+        resolve({ ...running!, terminate });
       },
       failure: (reason) => failed(reason),
     };

@@ -176,8 +176,12 @@ export class DecoderCore extends NodeCore<ToDecoderTask, FromDecoderTask> {
           this.checkOpen("writable");
         }
       },
-      close: () => this.end(),
+      close: () => {
+        this.#writable = undefined; // a stream that was closed cannot be written to; the next one can
+        return this.end();
+      },
       abort: () => {
+        this.#writable = undefined;
         if (!this.failed) this.clear();
       },
     }, { highWaterMark: 1 });

@@ -51,7 +51,7 @@ export interface MimiDecoder {
   readonly model: MimiModel;
   /**
    * Takes codes [1, codebooks, n] or frames of an encoder's `readable`. In playback mode writes are held back when about
-   * 1 s waits to be decoded. Closing it is `end()`, aborting it `clear()`.
+   * 1 s waits to be decoded. Closing it is `end()`, aborting it `clear()`; after that this is a new one.
    */
   readonly writable: WritableStream<DecoderInput>;
   readonly mode: "live" | "playback";
