@@ -69,6 +69,7 @@ async function run(
     metafile: true,
     platform: "browser",
     target: "es2022",
+    external: Object.keys(packageOf(".").peerDependencies ?? {}), // optional, and not ours to bundle
     legalComments: "none", // the head of a standalone file says it for all of it
     logLevel: "silent",
     logOverride: { "empty-import-meta": "error" },
