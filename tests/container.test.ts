@@ -497,6 +497,7 @@ test("blocks twice, in another order, of other files", async () => {
   // Another file behind this one is not read as more of it, whether this one is whole or not.
   const next = makeSample(rng, SMALL, [3, 3, 3, 3, 3, 3, 3]).bytes;
   for (let length = HEADER_BYTES; length <= sample.bytes.length; length++) {
+    if (sample.bytes[length] === next[0]) continue; // what was cut off follows: a block may be whole by chance
     const said = await told(concat([sample.bytes.subarray(0, length), next]));
     assertHonest(`cut at ${length} and another file`, sample, said);
     assert.equal(said.warnings.at(-1)?.code, "WARN_TRAILING_BYTES");
