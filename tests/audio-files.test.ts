@@ -52,9 +52,26 @@ const FILES: Record<string, [AudioFormat, number, number, number, number]> = {
   "speech.aac": ["aac", 44100, 12261, 1, -3], // it does not say that its first 1024 samples are the encoder's
 };
 
+/** Files of six channels, with the peak of each: left, right, centre, low frequencies, surround left and right. */
+const SURROUND = ["surround.webm", "surround.opus"], PEAKS = [0.1, 0.2, 0.4, 0.02, 0.06, 0.8];
+
+for (const name of SURROUND) {
+  test(`${name}: channels in the order of Web Audio`, async () => {
+    const peaks = PEAKS.map(() => 0);
+    for await (const channels of (await readAudio([await fixture(name)])).pieces) {
+      assert.equal(channels.length, 6);
+      channels.forEach((channel, c) => peaks[c] = channel.reduce((a, b) => Math.max(a, Math.abs(b)), peaks[c]));
+    }
+    // Levels differ by a factor of 1.6 at least; the codec is lossy, and low frequencies are cut off above 120 Hz or so.
+    peaks.forEach((peak, c) =>
+      c === 3 ? assert.ok(peak < 0.04, `${peaks}`) : assert.ok(Math.abs(peak / PEAKS[c] - 1) < 0.25, `${peaks}`)
+    );
+  });
+}
+
 test("every fixture is named here", async () => {
   const names = (await readdir(testPath("fixtures"))).filter((name) => !/\.(md|sh)$/.test(name));
-  assert.deepEqual(names.sort(), Object.keys(FILES).sort());
+  assert.deepEqual(names.sort(), [...Object.keys(FILES), ...SURROUND].sort());
 });
 
 for (const [name, [format, rate, length, level, least]] of Object.entries(FILES)) {

@@ -250,6 +250,40 @@ test("outputs never take each other's place", async () => {
   );
   await writeFile(at("p/q/y.mimi"), await readFile(join(corpus, "001.wav"))); // audio by another name
   await fails(2, /would be written over an input/, "encode", at("p/q/y.mimi"), "-o", at("p/q/"));
+  const before = await readFile(at("p/x.wav"));
+  await fails(
+    2,
+    /the report .*x\.wav would be written over an input/,
+    "encode",
+    at("p/x.wav"),
+    "-o",
+    at("no"),
+    "--report",
+    at("p/x.wav"),
+  );
+  assert.deepEqual(await readFile(at("p/x.wav")), before);
+  await fails(
+    2,
+    /the report and .*x\.wav would both become/,
+    "encode",
+    at("p/x.wav"),
+    "-o",
+    at("no.mimi"),
+    "--report",
+    at("no.mimi"),
+  );
+  const list = JSON.stringify({ input: at("p/x.wav"), output: at("no.mimi") });
+  await writeFile(at("list.jsonl"), list);
+  await fails(
+    2,
+    /the report .* would be written over an input/,
+    "encode",
+    "--manifest",
+    at("list.jsonl"),
+    "--report",
+    at("list.jsonl"),
+  );
+  assert.equal(await readFile(at("list.jsonl"), "utf8"), list);
   assert.equal(await stat(at("no")).catch(() => undefined), undefined);
   await rm(at("p/x.flac"));
   await succeeds("encode", at("p"), "-o", at("kept"), "--jobs", "1");

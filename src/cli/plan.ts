@@ -27,7 +27,7 @@ interface Found {
 /**
  * The tasks of a call, in the order of its inputs.
  *
- * @throws {UsageError} where two outputs, or an output and an input, would be the same file, and where nobody asked for a
+ * @throws {UsageError} where two outputs, an output and an input, or the report and any of them, would be the same file, and where nobody asked for a
  *   file that is there to be replaced.
  * @throws {LoadError} where a folder or a manifest cannot be read.
  */
@@ -54,7 +54,7 @@ export async function plan(call: ConvertCall): Promise<Task[]> {
     return { input: file.input, output, format: formatOf(output) ?? call.format ?? "mimi" };
   });
   checkStandard(tasks, call.json);
-  checkApart(tasks);
+  checkApart(tasks, call);
   if (out === undefined && !resume) {
     for (const [i, { output }] of tasks.entries()) {
       if (found[i].output === undefined && await stat(output).catch(() => undefined)) {
@@ -75,9 +75,10 @@ function checkStandard(tasks: readonly Task[], json: boolean): void {
   }
 }
 
-/** Outputs must differ from one another and from all inputs. */
-function checkApart(tasks: readonly Task[]): void {
+/** Outputs must differ from one another and from all inputs, and so must the report. */
+function checkApart(tasks: readonly Task[], { manifest, report }: ConvertCall): void {
   const inputs = new Set(tasks.map(({ input }) => resolve(input))), from = new Map<string, string>();
+  if (manifest !== undefined) inputs.add(resolve(manifest));
   for (const { input, output } of tasks) {
     if (output === STANDARD) continue;
     const path = resolve(output), other = from.get(path);
@@ -89,6 +90,10 @@ function checkApart(tasks: readonly Task[]): void {
     if (inputs.has(path)) throw new UsageError(`${output} would be written over an input`);
     from.set(path, input);
   }
+  if (report === undefined) return;
+  const path = resolve(report), other = from.get(path);
+  if (inputs.has(path)) throw new UsageError(`the report ${report} would be written over an input`);
+  if (other !== undefined) throw new UsageError(`the report and ${other} would both become ${report}`);
 }
 
 function endingsOf(command: ConvertCall["command"]): string {

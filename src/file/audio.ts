@@ -127,6 +127,12 @@ export async function* toMono(
   }
 }
 
+/**
+ * WebM's six channels come in the order of Vorbis, left, centre, right, surround left and right, low frequencies
+ * (https://xiph.org/vorbis/doc/Vorbis_I_spec.html, 4.3.9), all others in that of Web Audio, which is wanted here.
+ */
+const FROM_VORBIS_ORDER = [0, 2, 1, 5, 3, 4];
+
 async function decodeAudio(
   reader: ByteReader,
   { format, decoder, framing, streamInfo }: Kind,
@@ -151,6 +157,10 @@ async function decodeAudio(
         }
         samplingRate = sampleRate;
         samples += channelData[0].length;
+        if (format === "webm" && channelData.length === 6) {
+          yield FROM_VORBIS_ORDER.map((c) => channelData[c]);
+          continue;
+        }
         yield bits === undefined ? channelData : channelData.map((channel) => rescaled(channel, bits));
       }
       if (samples === 0) fail(`no audio could be found in it, though it begins as ${format} does`);
