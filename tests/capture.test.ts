@@ -41,14 +41,14 @@ test("nothing is taken before someone listens, nothing after", () => {
   assert.deepEqual([told, ring.samples], [[], []]);
   capture.listen(true);
   capture.take(quantum, 128, 128, 8);
-  assert.deepEqual(told, [{ type: "start", at: 128 }]);
+  assert.deepEqual(told, [{ type: "start", at: 128, skip: 0 }]);
   assert.equal(ring.samples.length, 128);
   capture.listen(false);
   capture.take(quantum, 128, 256, 8);
   assert.equal(ring.samples.length, 128);
   capture.listen(true);
   capture.take(quantum, 128, 512, 8);
-  assert.deepEqual(told[1], { type: "start", at: 512 });
+  assert.deepEqual(told[1], { type: "start", at: 512, skip: 128 });
 });
 
 test("channels are mixed as downmix() does; what is no number becomes 0 and is counted; no input is silence", () => {
@@ -115,6 +115,38 @@ test("without shared memory the same samples are sent", () => {
   assert.deepEqual(audioOf(sent.told).map((m) => m.written), audioOf(shared.told).map((m) => m.written));
 });
 
+test("each stretch has its own audio only, however often someone stops and starts", () => {
+  for (const shared of [true, false]) {
+    const { capture, ring, told } = rig({ shared, capacity: 6000 });
+    let clock = 0, read = 0, told0 = 0;
+    for (let round = 0; round < 50; round++) {
+      capture.listen(true);
+      for (let i = 0; i < 25; i++, clock += 128) {
+        capture.take([Float32Array.from({ length: 128 }, (_, n) => clock + n)], 128, clock, 8);
+      }
+      // What a task does: skip, then read what it is told of.
+      let at = NaN, stretch = 0;
+      for (const message of told.slice(told0)) {
+        if (message.type === "start") {
+          ring.pop(new Float32Array(message.skip), message.skip);
+          read += message.skip;
+          [at, stretch] = [message.at, 0];
+        } else if (message.type === "audio") {
+          const samples = message.samples ?? new Float32Array(message.written - stretch);
+          if (!message.samples) ring.pop(samples, samples.length);
+          samples.forEach((v, i) => assert.equal(v, at + stretch + i, `round ${round}`));
+          stretch += samples.length;
+          read += samples.length;
+        } else assert.fail("nothing is lost");
+      }
+      assert.equal(stretch, 1920);
+      told0 = told.length;
+      capture.read(read);
+      capture.listen(false);
+    }
+  }
+});
+
 test("a worker that is too slow: what finds no room is counted, and a new stretch begins when there is room", () => {
   const { capture, ring, told } = rig({ capacity: 4000 }), one = [new Float32Array(128).fill(1)];
   capture.listen(true);
@@ -136,6 +168,6 @@ test("a worker that is too slow: what finds no room is counted, and a new stretc
   take();
   const lost = told.filter((m) => m.type === "lost"), starts = told.filter((m) => m.type === "start");
   assert.deepEqual(lost, [{ type: "lost", samples: 11 * 128 }]);
-  assert.deepEqual(starts, [{ type: "start", at: 0 }, { type: "start", at: at - 128 }]);
+  assert.deepEqual(starts, [{ type: "start", at: 0, skip: 0 }, { type: "start", at: at - 128, skip: 3968 - 3840 }]);
   assert.equal(taken + 11 * 128, at, "every sample is taken or lost");
 });

@@ -102,7 +102,13 @@ export class Engine {
       if (!this.#over) return;
       if (this.#closed) throw this.#over;
       await this.#start();
-      await this.#reload();
+      try {
+        await this.#reload();
+      } catch (error) {
+        this.#worker?.terminate();
+        this.#over = error as Error;
+        throw error;
+      }
     };
     return this.#restarting ??= start().finally(() => this.#restarting = undefined);
   }

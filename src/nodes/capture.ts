@@ -74,7 +74,13 @@ export class Capture {
       // After a loss the task gets time to catch up.
       if (this.#lost > 0 && room < capacity / 2) return void (this.#lost += length);
       if (this.#lost > 0) post({ type: "lost", samples: this.#lost });
-      post({ type: "start", at });
+      // What the task was not told of is of the stretch before.
+      const skip = this.#written - this.#sent;
+      if (!shared) {
+        ring.pop(new Float32Array(skip), skip);
+        this.#total -= skip;
+      }
+      post({ type: "start", at, skip: shared ? skip : 0 });
       this.#running = true;
       this.#written =
         this.#sent =

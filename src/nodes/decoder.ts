@@ -169,11 +169,15 @@ export class DecoderCore extends NodeCore<ToDecoderTask, FromDecoderTask> {
   get writable(): WritableStream<DecoderInput> {
     return this.#writable ??= new WritableStream<DecoderInput>({
       write: async (input) => {
-        this.enqueue(input);
-        if (this.mode === "live") return;
-        while (this.#ahead() > AHEAD) {
-          await new Promise<void>((resolve) => this.#waiting.push(resolve));
-          this.checkOpen("writable");
+        try {
+          this.enqueue(input);
+          while (this.mode === "playback" && this.#ahead() > AHEAD) {
+            await new Promise<void>((resolve) => this.#waiting.push(resolve));
+            this.checkOpen("writable");
+          }
+        } catch (error) {
+          this.#writable = undefined; // this one has failed; the next one can be written to
+          throw error;
         }
       },
       close: () => {
@@ -219,6 +223,8 @@ export class DecoderCore extends NodeCore<ToDecoderTask, FromDecoderTask> {
 
   /** Takes frames of an encoder from a port. */
   receiveFrom(encoder: EncoderCore, port: MessagePort): void {
+    const old = this.#sources.get(encoder);
+    if (old !== undefined) this.tell({ type: "unlink", id: old });
     const id = this.#nextId++;
     this.#sources.set(encoder, id);
     this.tell({ type: "link", id, port }, [port]);

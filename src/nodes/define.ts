@@ -177,8 +177,10 @@ export function defineMimiNodes<Base extends NodeConstructor>(AudioWorkletNode: 
 
     override connect(destination: object, ...rest: unknown[]): unknown {
       const decoder = decoders.get(destination);
+      if (decoder) encoders.get(this)!.checkLink(decoder);
+      const connected = super.connect(destination, ...rest);
       if (decoder) encoders.get(this)!.link(decoder);
-      return super.connect(destination, ...rest);
+      return connected;
     }
     override disconnect(...args: unknown[]): void {
       super.disconnect(...args);

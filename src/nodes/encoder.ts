@@ -144,9 +144,10 @@ export class EncoderCore extends NodeCore<ToEncoderTask, FromEncoderTask> {
     });
   }
 
-  /** @throws {InvalidStateError} `ERR_WRONG_MODEL`. */
-  link(decoder: DecoderCore): void {
+  /** @throws {InvalidStateError} `ERR_WRONG_MODEL`, or where one of the two is closed. */
+  checkLink(decoder: DecoderCore): void {
     const where = this.checkOpen("connect");
+    decoder.checkOpen("connect");
     if (decoder.model.fingerprint !== this.model.fingerprint) {
       throw new InvalidStateError(
         "ERR_WRONG_MODEL",
@@ -159,6 +160,10 @@ export class EncoderCore extends NodeCore<ToEncoderTask, FromEncoderTask> {
         `${where}: this node can give ${this.model.numQuantizers} codebooks, the decoder has ${decoder.model.numQuantizers} loaded.`,
       );
     }
+  }
+
+  /** Sends codes to a decoder that was checked. */
+  link(decoder: DecoderCore): void {
     if (this.#links.has(decoder)) return;
     const id = this.#nextId++;
     this.#links.set(decoder, id);

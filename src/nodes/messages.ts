@@ -73,8 +73,8 @@ export type FromDecoderProcessor =
 
 /** From an encoder's processor to its task. */
 export type FromCapture =
-  /** A new stretch of audio begins with sample `at` of the context. */
-  | { type: "start"; at: number }
+  /** A new stretch of audio begins with sample `at` of the context; `skip` samples in the ring are of the one before. */
+  | { type: "start"; at: number; skip: number }
   /**
    * `written` samples of the stretch are there, the newest of them in `samples` without a ring; `quantizers` are the
    * codebooks of the frames that began, `nonFinite` the samples that no encoder takes.

@@ -70,7 +70,7 @@ export abstract class NodeCore<ToTask, FromTask> {
   }
 
   /** @throws {InvalidStateError} on a node that is closed or has failed. */
-  protected checkOpen(method: string): string {
+  checkOpen(method: string): string {
     const where = `${this.name}.${method}`;
     if (this.#state === "open") return where;
     const what = this.#state === "closed" ? "is closed" : "has failed; see its error event, and restart()";
@@ -85,6 +85,7 @@ export abstract class NodeCore<ToTask, FromTask> {
   fail(error: Error): void {
     if (this.#state !== "open") return;
     this.#state = "failed";
+    this.control.postMessage({ type: "close" }); // to a task that is still there
     this.control.close();
     this.node.port.postMessage({ type: "detach" });
     this.ended(error);
@@ -95,7 +96,7 @@ export abstract class NodeCore<ToTask, FromTask> {
   async restart(): Promise<void> {
     if (this.#state === "closed") this.checkOpen("restart");
     await this.#engine.restart();
-    if (this.#state === "open") return;
+    if (this.#state !== "failed") return; // open all along, or closed meanwhile
     this.#state = "open";
     this.start();
   }

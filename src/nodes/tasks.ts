@@ -104,6 +104,8 @@ class EncoderTask {
     if (message.type === "lost") return void (this.#stats.lostSamples += message.samples);
     if (message.type === "start") {
       this.#origin ??= message.at;
+      if (message.skip > 0) this.#ring!.pop(new Float32Array(message.skip), message.skip);
+      this.#total += message.skip;
       this.#at = message.at;
       this.#index = this.#first = Math.max(this.#index, Math.ceil((message.at - this.#origin) / this.#frame));
       this.#read = 0;
@@ -210,7 +212,7 @@ class DecoderTask {
       case "end":
         return this.#enqueue(["end"]);
       case "clear":
-        this.#dropped += this.#queue.filter((item) => item !== "end").length;
+        this.#dropped += this.#frames();
         this.#queue = [];
         this.#clear = true;
         this.#tell();
@@ -226,10 +228,18 @@ class DecoderTask {
     this.#received += items.filter((item) => item !== "end").length;
     this.#queue.push(...items);
     if (this.#live) {
-      while (this.#queue.length > LIVE_QUEUE) if (this.#queue.shift() !== "end") this.#dropped++;
+      for (let more = this.#frames() - LIVE_QUEUE; more > 0; more--) {
+        this.#queue.splice(this.#queue.findIndex((item) => item !== "end"), 1);
+        this.#dropped++;
+      }
     }
     this.#tell();
     this.#work();
+  }
+
+  /** Frames that wait. */
+  #frames(): number {
+    return this.#queue.filter((item) => item !== "end").length;
   }
 
   /** Decodes as long as there are codes, and room for what becomes of them. */
@@ -284,7 +294,7 @@ class DecoderTask {
   }
 
   #tell(): void {
-    const queued = this.#queue.filter((item) => item !== "end").length;
+    const queued = this.#frames();
     this.#control.postMessage(
       {
         type: "state",

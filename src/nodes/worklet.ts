@@ -47,7 +47,7 @@ class EncoderProcessor extends AudioWorkletProcessor {
       this.#link?.close();
       this.#capture = this.#link = undefined;
       if (data.type === "close") this.#closed = true;
-      if (data.type !== "attach") return;
+      if (data.type !== "attach" || this.#closed) return;
       const { link: { port, ring: storage, capacity }, frame, lookahead } = data;
       const capture = new Capture({
         ring: ring(storage ?? ownStorage(capacity)),
@@ -93,7 +93,7 @@ class DecoderProcessor extends AudioWorkletProcessor {
       this.#link?.close();
       this.#playout = this.#link = undefined;
       if (data.type === "close") this.#closed = true;
-      if (data.type === "attach") this.#attach(data);
+      if (data.type === "attach" && !this.#closed) this.#attach(data);
     };
   }
 
