@@ -88,6 +88,20 @@ for (const [name, [format, rate, length, level, least]] of Object.entries(FILES)
   });
 }
 
+test("flac: a frame whose header comes in two pieces is not lost", async () => {
+  const bytes = await fixture("speech.flac"), whole = await mono(bytes), cuts = new Set<number>();
+  for (let at = 0; at + 1 < bytes.length; at++) {
+    if (bytes[at] === 0xff && bytes[at + 1] >> 1 === 0x7c) { for (let i = -2; i < 20; i++) cuts.add(at + i); }
+  }
+  assert.ok(cuts.size >= 3 * 22, `${cuts.size} cuts`);
+  for (const cut of cuts) {
+    const pieces = (async function* () {
+      yield* [bytes.subarray(0, cut), bytes.subarray(cut)];
+    })();
+    assert.deepEqual(await mono(pieces), whole, `cut at ${cut}`);
+  }
+});
+
 test("wav: mixed down and resampled as the library does it", async () => {
   const audio = await original(), left = audio.map((v) => v / 2), stereo = new Uint8Array(44 + audio.length * 8);
   stereo.set(wavHeader(48000, audio.length));

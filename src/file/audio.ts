@@ -15,7 +15,7 @@ import { downmix } from "../core/downmix.ts";
 import { FormatError, isMimiError, NotSupportedError } from "../core/errors.ts";
 import { Resampler } from "../core/resample.ts";
 import { type ByteChunks, ByteReader } from "./bytes.ts";
-import { mp4Boxes, oggPages } from "./framing.ts";
+import { flacPieces, mp4Boxes, oggPages } from "./framing.ts";
 import { readWav } from "./wav.ts";
 
 /** Formats that {@link readAudio} knows. */
@@ -48,7 +48,7 @@ interface Kind {
 }
 
 const KINDS: readonly Kind[] = [
-  { format: "flac", decoder: "flac", matches: (head) => has(head, 0, "fLaC"), streamInfo: 8 },
+  { format: "flac", decoder: "flac", matches: (head) => has(head, 0, "fLaC"), streamInfo: 8, framing: flacPieces },
   { format: "flac", decoder: "flac", matches: (head) => ogg(head, "\x7fFLAC"), streamInfo: 45, framing: oggPages },
   { format: "opus", decoder: "opus", matches: (head) => ogg(head, "OpusHead"), framing: oggPages },
   { format: "vorbis", decoder: "oga", matches: (head) => ogg(head, "\x01vorbis"), framing: oggPages },

@@ -57,10 +57,10 @@ export class ByteReader {
     return done;
   }
 
-  /** What is left, in pieces; closes the source in the end. */
+  /** What is left, in pieces of at most 64 KiB; closes the source in the end. */
   async *rest(): AsyncGenerator<Uint8Array, void, undefined> {
     try {
-      while (await this.#fill()) yield this.#take(Infinity);
+      while (await this.#fill()) yield this.#take(1 << 16);
     } finally {
       await this.close();
     }

@@ -1,5 +1,6 @@
 /**
- * How Ogg and MP4 cut a file into parts. Their decoders take what they find; this tells whether all of it is there.
+ * How formats cut a file into parts. Decoders of Ogg and MP4 take what they find; this tells whether all of it is there.
+ * The one of FLAC wants pieces that do not end inside the header of a frame.
  *
  * @module
  */
@@ -11,6 +12,26 @@ const MOST_HELD = 2 ** 30;
 const PIECE = 1 << 16;
 
 type Fail = (what: string) => never;
+
+/** Bytes of the longest header of a FLAC frame (RFC 9639, section 9.1). */
+const FLAC_HEADER = 16;
+
+/**
+ * The bytes of a FLAC file in pieces of which none ends where a frame's header may have begun: `audio-decode` passes over a
+ * header that comes in two pieces, and loses the frame.
+ */
+export async function* flacPieces(reader: ByteReader): AsyncGenerator<Uint8Array, void, undefined> {
+  let held = new Uint8Array(0);
+  for await (const piece of reader.rest()) {
+    const bytes = joined([held, piece]);
+    let end = Math.max(0, bytes.length - FLAC_HEADER + 1);
+    // A header begins with fourteen 1 bits, a 0, and the strategy of blocking.
+    while (end < bytes.length && !(bytes[end] === 0xff && ((bytes[end + 1] ?? 0xf8) & 0xfe) === 0xf8)) end++;
+    if (end > 0) yield bytes.subarray(0, end);
+    held = bytes.slice(end);
+  }
+  if (held.length > 0) yield held;
+}
 
 /** The pages of an Ogg file (RFC 3533, section 6), one by one. */
 export async function* oggPages(reader: ByteReader, fail: Fail): AsyncGenerator<Uint8Array, void, undefined> {
@@ -69,7 +90,7 @@ export async function* mp4Boxes(reader: ByteReader, fail: Fail): AsyncGenerator<
   if (size > 0) yield take();
 }
 
-function joined(parts: Uint8Array[]): Uint8Array {
+function joined(parts: Uint8Array[]): Uint8Array<ArrayBuffer> {
   const out = new Uint8Array(parts.reduce((n, part) => n + part.length, 0));
   let at = 0;
   for (const part of parts) {
