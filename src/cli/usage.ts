@@ -37,7 +37,8 @@ IN.decoded.wav, and nothing that is there is replaced.
   --help, --version
 
 Exit codes: 0 all done; 1 a file, or all, failed (verify: is not whole); 2 wrong usage, nothing was done; 3 all done, but
-frames were lost before or after (silence is in their place); 130 interrupted, 143 terminated: unfinished outputs are gone.`;
+an input was truncated or frames of it were lost (silence is in their place); 130 interrupted, 143 terminated: unfinished
+outputs are gone.`;
 
 /** The caller asked for something that the command line does not have. The program ends with exit code 2. */
 export class UsageError extends Error {
