@@ -3,8 +3,11 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { isMimiError } from "../mod.ts";
+import { FormatError } from "../src/core/errors.ts";
+import { ByteReader } from "../src/file/bytes.ts";
 import { checksumOf, formatHeader } from "../src/file/container-header.ts";
 import { crc32 } from "../src/file/crc32.ts";
+import { mp4Boxes, oggPages } from "../src/file/framing.ts";
 import {
   codesFromJSONLines,
   codesFromNpy,
@@ -49,7 +52,20 @@ const PARSERS: Record<string, (bytes: Uint8Array) => Promise<number> | number> =
     for await (const [piece] of (await readWav(bytes)).pieces) samples += piece.length;
     return samples;
   },
+  // What stands in front of other people's decoders.
+  "Ogg pages": (bytes) => lengthOf(oggPages(new ByteReader([bytes]), refuse)),
+  "MP4 boxes": (bytes) => lengthOf(mp4Boxes(new ByteReader([bytes]), refuse)),
 };
+
+function refuse(what: string): never {
+  throw new FormatError("ERR_AUDIO", what);
+}
+
+async function lengthOf(pieces: AsyncIterable<Uint8Array>): Promise<number> {
+  let length = 0;
+  for await (const piece of pieces) length += piece.length;
+  return length;
+}
 
 /** Makes its wrongs right again where they would be found too early: checksums and lengths. */
 type Mend = (bytes: Uint8Array) => void;
@@ -107,7 +123,26 @@ async function kinds(rng: Random): Promise<Kind[]> {
       },
     },
     { file: sample.subarray(0, 120), mend() {} },
+    { file: concat([oggPage(9), oggPage(0), oggPage(3)]), mend() {} },
+    { file: concat([mp4Box("ftyp", 8), mp4Box("moov", 12), mp4Box("mdat", 20)]), mend() {} },
+    { file: concat([mp4Box("ftyp", 8), mp4Box("mdat", 20), mp4Box("moov", 12)]), mend() {} },
   ];
+}
+
+/** A page of three packets (RFC 3533, section 6). */
+function oggPage(size: number): Uint8Array {
+  const page = new Uint8Array(27 + 3 + 3 * size);
+  page.set(new TextEncoder().encode("OggS"));
+  page.set([3, size, size, size], 26);
+  return page;
+}
+
+/** A box with a payload of zeros (ISO/IEC 14496-12, section 4.2). */
+function mp4Box(type: string, size: number): Uint8Array {
+  const box = new Uint8Array(8 + size);
+  box[3] = box.length;
+  box.set(new TextEncoder().encode(type), 4);
+  return box;
 }
 
 /** A random string, a random end behind a whole beginning, or a whole file that was changed in a few places. */
