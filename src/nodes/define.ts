@@ -39,7 +39,8 @@ export interface MimiEncoder {
   /**
    * After an `error` event: starts the worker again if it is gone, and goes on with a new stream.
    *
-   * @throws {InvalidStateError} on a closed node; {EngineError} where the worker does not start.
+   * @throws {InvalidStateError} on a closed node; {EngineError} where the worker does not start, or where the node's
+   *   processor threw, which never runs again: make a new node.
    */
   restart(): Promise<void>;
   /** Frees what the node has in the worker and the worklet. Disconnect it as any node. */

@@ -29,6 +29,8 @@ export abstract class NodeCore<ToTask, FromTask> {
     if (this.node.context.state === "closed") this.close();
   };
   #state: "open" | "failed" | "closed" = "open";
+  /** Whether its processor threw: it never runs again (https://www.w3.org/TR/webaudio-1.1/#rendering-loop). */
+  #dead = false;
 
   constructor(node: NodeLike, { model, engine }: Registration) {
     this.model = model;
@@ -37,6 +39,7 @@ export abstract class NodeCore<ToTask, FromTask> {
     this.control = new MessageChannel().port1; // until attached
     engine.failures.add(this.#onFailure);
     node.addEventListener("processorerror", () => {
+      this.#dead = true;
       this.fail(new EngineError("ERR_WORKLET", `${this.name}: its processor in the audio worklet failed.`));
     });
     (node.context as unknown as EventTarget).addEventListener?.("statechange", this.#onState);
@@ -95,6 +98,12 @@ export abstract class NodeCore<ToTask, FromTask> {
   /** A new worker if the old one is gone, and a new task in it. */
   async restart(): Promise<void> {
     if (this.#state === "closed") this.checkOpen("restart");
+    if (this.#dead) {
+      throw new EngineError(
+        "ERR_WORKLET",
+        `${this.name}.restart: its processor failed and cannot run again; make a new node.`,
+      );
+    }
     await this.#engine.restart();
     if (this.#state !== "failed") return; // open all along, or closed meanwhile
     this.#state = "open";
