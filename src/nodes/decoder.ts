@@ -51,6 +51,18 @@ const FADE = 0.005;
 /** Seconds of decoded audio that wait at most; in playback mode, frames that writers may be ahead. */
 const CAPACITY = 2, AHEAD = 12;
 
+const NOTHING: PlayoutCounts = { played: 0, underrun: 0, idle: 0, dropped: 0, underruns: 0 };
+const NO_STATS: DecoderStats = {
+  playedSamples: 0,
+  underrunSamples: 0,
+  idleSamples: 0,
+  droppedSamples: 0,
+  underruns: 0,
+  receivedFrames: 0,
+  decodedFrames: 0,
+  droppedFrames: 0,
+};
+
 export class DecoderCore extends NodeCore<ToDecoderTask, FromDecoderTask> {
   protected readonly name: string = "MimiDecoderNode";
   protected readonly setup: DecoderSetup;
@@ -61,13 +73,16 @@ export class DecoderCore extends NodeCore<ToDecoderTask, FromDecoderTask> {
   readonly #sources = new Map<EncoderCore, number>();
   #nextId = 0;
   #writable: WritableStream<DecoderInput> | undefined;
-  /** Frames that this side sent, of all tasks; what tasks before this one had. */
+  /** Frames that this side sent to the task, and what became of all that the task has. */
   #sent = 0;
-  #task = { decoded: 0, dropped: 0, queued: 0, received: 0 };
-  #counts: PlayoutCounts = { played: 0, underrun: 0, idle: 0, dropped: 0, underruns: 0 };
-  #before: DecoderStats = emptyStats();
+  #task = { received: 0, decoded: 0, dropped: 0 };
+  #counts: PlayoutCounts = { ...NOTHING };
+  /** What tasks and playouts before these had. */
+  #before: DecoderStats = { ...NO_STATS };
   #buffer: number;
-  #ends: (() => void)[] = [];
+  /** Orders to end and clear that were given so far, and who waits for one to be carried out. */
+  #orders = 0;
+  #ends: { order: number; resolve(): void; reject(error: Error): void }[] = [];
   #waiting: (() => void)[] = [];
 
   constructor(node: NodeLike, registration: Registration, options: MimiDecoderNodeOptions) {
@@ -85,9 +100,9 @@ export class DecoderCore extends NodeCore<ToDecoderTask, FromDecoderTask> {
   }
 
   protected start(): void {
-    this.#before = this.stats;
-    this.#task = { decoded: 0, dropped: 0, queued: 0, received: 0 };
-    this.#counts = { played: 0, underrun: 0, idle: 0, dropped: 0, underruns: 0 };
+    const { receivedFrames, decodedFrames, droppedFrames } = this.stats;
+    Object.assign(this.#before, { receivedFrames, decodedFrames, droppedFrames });
+    this.#task = { received: 0, decoded: 0, dropped: 0 };
     this.#sent = 0;
     const { link, transfer } = this.attach();
     this.node.port.postMessage(
@@ -176,7 +191,7 @@ export class DecoderCore extends NodeCore<ToDecoderTask, FromDecoderTask> {
             this.checkOpen("writable");
           }
         } catch (error) {
-          this.#writable = undefined; // this one has failed; the next one can be written to
+          this.#writable = undefined; // as below
           throw error;
         }
       },
@@ -197,11 +212,14 @@ export class DecoderCore extends NodeCore<ToDecoderTask, FromDecoderTask> {
   }
 
   end(): Promise<void> {
-    return new Promise((resolve) => {
+    const ended = new Promise<void>((resolve, reject) => {
       this.checkOpen("end");
-      this.#ends.push(resolve);
-      this.tell({ type: "end" });
+      const order = ++this.#orders;
+      this.#ends.push({ order, resolve, reject });
+      this.tell({ type: "end", order });
     });
+    ended.catch(() => {}); // not everyone waits for it
+    return ended;
   }
 
   clear(options: { fade?: number } = {}): void {
@@ -214,17 +232,17 @@ export class DecoderCore extends NodeCore<ToDecoderTask, FromDecoderTask> {
         `${where}: fade must be from 0 to ${CAPACITY} seconds, got ${describe(fade)}.`,
       );
     }
+    const order = ++this.#orders;
     this.node.port.postMessage(
-      { type: "clear", fade: Math.round(fade * this.node.context.sampleRate) } satisfies ToDecoderProcessor,
+      { type: "clear", fade: Math.round(fade * this.node.context.sampleRate), order } satisfies ToDecoderProcessor,
     );
-    this.tell({ type: "clear" });
+    this.tell({ type: "clear", order });
     this.#settle();
   }
 
   /** Takes frames of an encoder from a port. */
   receiveFrom(encoder: EncoderCore, port: MessagePort): void {
-    const old = this.#sources.get(encoder);
-    if (old !== undefined) this.tell({ type: "unlink", id: old });
+    this.receiveNoMore(encoder); // of a task before this one
     const id = this.#nextId++;
     this.#sources.set(encoder, id);
     this.tell({ type: "link", id, port }, [port]);
@@ -233,7 +251,7 @@ export class DecoderCore extends NodeCore<ToDecoderTask, FromDecoderTask> {
   receiveNoMore(encoder: EncoderCore): void {
     const id = this.#sources.get(encoder);
     this.#sources.delete(encoder);
-    if (id !== undefined && !this.failed) this.tell({ type: "unlink", id });
+    if (id !== undefined && !this.failed) this.tell({ type: "unlink", id, order: ++this.#orders });
   }
 
   protected receive(message: FromDecoderTask): void {
@@ -250,14 +268,19 @@ export class DecoderCore extends NodeCore<ToDecoderTask, FromDecoderTask> {
       this.#buffer = message.buffer;
       return;
     }
-    const { type, at, ...rest } = message.event, samples = "samples" in rest ? rest.samples : 0;
-    if (type === "ended") this.#ends.shift()?.();
+    if (message.type === "attached") {
+      const { playedSamples, underrunSamples, idleSamples, droppedSamples, underruns } = this.stats;
+      Object.assign(this.#before, { playedSamples, underrunSamples, idleSamples, droppedSamples, underruns });
+      this.#counts = { ...NOTHING };
+      return;
+    }
+    const { event, from } = message, timestamp = microseconds(from + event.at);
+    if (event.type === "ended") {
+      while (this.#ends[0]?.order <= event.order) this.#ends.shift()!.resolve();
+    }
     this.node.dispatchEvent(
-      new CustomEvent(type, {
-        detail: {
-          timestamp: microseconds(message.frame + at),
-          ...("samples" in rest && { duration: microseconds(samples) }),
-        },
+      new CustomEvent(event.type, {
+        detail: { timestamp, ...("samples" in event && { duration: microseconds(event.samples) }) },
       }),
     );
   }
@@ -267,27 +290,14 @@ export class DecoderCore extends NodeCore<ToDecoderTask, FromDecoderTask> {
   }
 
   /** Nobody waits for an end any more. */
-  #settle(): void {
-    for (const resolve of this.#ends.splice(0)) resolve();
+  #settle(error?: Error): void {
+    for (const { resolve, reject } of this.#ends.splice(0)) error ? reject(error) : resolve();
     this.#wake();
   }
 
   protected ended(error: Error | undefined): void {
-    this.#settle();
+    this.#settle(error);
     if (error) return;
     for (const encoder of [...this.#sources.keys()]) encoder.unlink(this);
   }
-}
-
-function emptyStats(): DecoderStats {
-  return {
-    playedSamples: 0,
-    underrunSamples: 0,
-    idleSamples: 0,
-    droppedSamples: 0,
-    underruns: 0,
-    receivedFrames: 0,
-    decodedFrames: 0,
-    droppedFrames: 0,
-  };
 }

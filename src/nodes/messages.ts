@@ -62,14 +62,17 @@ export type ToDecoderProcessor =
     maxBuffer: number;
     fade: number;
   }
-  | { type: "clear"; fade: number }
+  | { type: "clear"; fade: number; order: number }
   | { type: "detach" }
   | { type: "close" };
 
 /** From a decoder's processor to the page: about every frame, and when something happens. */
 export type FromDecoderProcessor =
-  | { type: "state"; counts: PlayoutCounts; buffer: number; frame: number }
-  | { type: "event"; event: PlayoutEvent; frame: number };
+  /** Counts begin again. */
+  | { type: "attached" }
+  | { type: "state"; counts: PlayoutCounts; buffer: number }
+  /** `from` is the sample of the context that events count from. */
+  | { type: "event"; event: PlayoutEvent; from: number };
 
 /** From an encoder's processor to its task. */
 export type FromCapture =
@@ -89,8 +92,8 @@ export type ToCapture = { type: "listen"; on: boolean } | { type: "read"; sample
 /** From a task to a decoder's processor. */
 export type ToPlayout =
   | { type: "audio"; samples: Float32Array }
-  | { type: "end"; written: number }
-  | { type: "cleared"; written: number };
+  | { type: "end"; written: number; order: number }
+  | { type: "cleared"; written: number; order: number };
 
 /** From a decoder's processor to its task. */
 export type FromPlayout = { type: "read"; samples: number };
@@ -120,16 +123,17 @@ export interface EncoderTaskStats {
   lostSamples: number;
 }
 
-/** From the page to a decoder's task. */
+/** From the page to a decoder's task. Orders that end or clear a stream are numbered, so that nobody takes one for another. */
 export type ToDecoderTask =
   | { type: "enqueue"; frames: Uint16Array[] }
   | { type: "link"; id: number; port: MessagePort }
-  | { type: "unlink"; id: number }
-  | { type: "end" }
-  | { type: "clear" }
+  /** What came by it is a stream that ends here. */
+  | { type: "unlink"; id: number; order: number }
+  | { type: "end"; order: number }
+  | { type: "clear"; order: number }
   | { type: "close" };
 
 /** From a decoder's task to the page. */
 export type FromDecoderTask =
-  | { type: "state"; decoded: number; dropped: number; queued: number; received: number }
+  | { type: "state"; decoded: number; dropped: number; received: number }
   | { type: "failed"; error: import("../engine/protocol.ts").ErrorData };

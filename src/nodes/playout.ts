@@ -37,8 +37,8 @@ export type PlayoutEvent =
   | { type: "underrun"; at: number; samples: number }
   /** More waited than the mode allows; `samples` were left out. */
   | { type: "overflow"; at: number; samples: number }
-  /** The last sample before the end that was announced is out. */
-  | { type: "ended"; at: number };
+  /** The last sample before the end that was announced by `order` is out. */
+  | { type: "ended"; at: number; order: number };
 
 /** Samples of the output and input, by what became of them. */
 export interface PlayoutCounts {
@@ -75,12 +75,15 @@ export class Playout {
   #out = 0;
   #read = 0;
   /** Where streams end, as numbers of samples taken in. */
-  #ends: number[] = [];
+  #ends: { total: number; order: number }[] = [];
   /** Everything before this one is thrown away. */
   #discardTo = 0;
+  /** The newest order to clear, and the newest that the task has carried out. */
+  #clear = 0;
+  #cleared = { total: 0, order: 0 };
   /** Samples of the fade that are through, or still to come. */
   #rising = 0;
-  #falling: { left: number; length: number; then: "dry" | "end" | "clear" } | undefined;
+  #falling: { left: number; length: number; then: "dry" | "rest" } | undefined;
   /** Samples that are mixed already: the seam where some were left out. */
   #seam = new Float32Array(0);
   #scratch: Float32Array;
@@ -110,25 +113,40 @@ export class Playout {
     return this.#state;
   }
 
-  /** There will be `total` samples in all; what comes after them is a new stream. */
-  end(total: number): void {
-    this.#ends.push(total);
+  /** There will be `total` samples in all; what comes after them is a new stream. Orders to end and clear are numbered. */
+  end(total: number, order: number): void {
+    this.#ends.push({ total, order });
   }
 
-  /** Fades out over `fade` samples and throws away what waits, until {@link cleared} says where the next stream begins. */
-  clear(fade: number): void {
-    this.#discardTo = Infinity;
-    this.#ends = [];
+  /**
+   * Fades out over `fade` samples and throws away what waits. What comes then waits until {@link cleared} says where the
+   * next stream begins, which may be known already.
+   */
+  clear(fade: number, order: number): void {
+    this.#clear = order;
+    this.#discardTo = this.#held ? this.#read + this.#available() : this.#cleared.total;
     if (this.#state === "playing") {
-      const length = Math.min(fade, this.#available());
-      this.#falling = { left: length, length, then: "clear" };
+      const length = Math.max(0, Math.min(fade, Math.min(this.#discardTo, this.#end) - this.#read));
+      if (this.#falling) this.#falling.then = "rest"; // it goes on from where it is
+      else this.#falling = { left: length, length, then: "rest" };
     } else this.#rest();
+    this.#forgetEnds(order);
   }
 
-  /** The stream that was cleared had `total` samples. */
-  cleared(total: number): void {
-    this.#discardTo = total;
-    this.#ends = this.#ends.filter((end) => end > total);
+  /** The task carried out an order to clear; the streams before it had `total` samples. */
+  cleared(total: number, order: number): void {
+    this.#cleared = { total, order };
+    if (!this.#held) this.#discardTo = total;
+    this.#forgetEnds(order);
+  }
+
+  /** Whether what waits may be of a stream that was cleared. */
+  get #held(): boolean {
+    return this.#cleared.order < this.#clear;
+  }
+
+  #forgetEnds(cleared: number): void {
+    this.#ends = this.#ends.filter(({ order }) => order > cleared);
   }
 
   /** Fills `output`. */
@@ -139,7 +157,7 @@ export class Playout {
   }
 
   get #end(): number {
-    return this.#ends[0] ?? Infinity;
+    return this.#ends[0]?.total ?? Infinity;
   }
 
   #available(): number {
@@ -150,15 +168,15 @@ export class Playout {
   #wait(output: Float32Array, from: number): number {
     const { frame, rate } = this.#options, n = output.length - from;
     this.#discard();
-    const available = Math.min(this.#available(), this.#end - this.#read);
-    if (available > 0 && this.#discardTo <= this.#read) {
+    const available = this.#held ? 0 : Math.min(this.#available(), this.#end - this.#read);
+    if (available > 0) {
       if (this.#state === "idle") {
         this.#state = "buffering";
         this.#waited = 0;
       }
       if (this.#read + available >= this.#end || available + this.#waited >= frame + this.#buffer) return this.#begin();
       this.#waited += n;
-    } else if (this.#end <= this.#read && this.#discardTo !== Infinity) this.#ended();
+    } else if (this.#end <= this.#read) this.#over();
     output.fill(0, from);
     this.#out += n;
     if (this.#dry) this.counts.underrun += n;
@@ -179,9 +197,11 @@ export class Playout {
 
   /** Audio; returns the samples that it gave, which may be none when the state changes. */
   #play(output: Float32Array, from: number): number {
+    // An order to end may come when the next stream is already played.
+    while (this.#end < this.#read) this.#tellEnded();
     const { fade } = this.#options, available = this.#available(), left = this.#end - this.#read;
     if (!this.#falling) {
-      if (available >= left && left <= fade) this.#falling = { left, length: left, then: "end" };
+      if (available >= left && left <= fade) this.#falling = { left, length: left, then: "rest" };
       // What a fade needs is kept back, since a buffer tells that it is dry only when it is.
       else if (available <= fade && available < left) {
         this.#falling = { left: available, length: available, then: "dry" };
@@ -203,10 +223,9 @@ export class Playout {
     return n;
   }
 
-  #fallen(then: "dry" | "end" | "clear"): void {
+  #fallen(then: "dry" | "rest"): void {
     this.#falling = undefined;
-    if (then === "end") this.#ended();
-    else if (then === "clear") this.#rest();
+    if (then === "rest") this.#over();
     else {
       const { maxBuffer, rate } = this.#options;
       this.#state = "buffering";
@@ -219,10 +238,14 @@ export class Playout {
     }
   }
 
-  #ended(): void {
-    this.#ends.shift();
+  /** A stream is, by its end or because it was cleared. */
+  #over(): void {
     this.#rest();
-    this.#onEvent({ type: "ended", at: this.#out });
+    while (this.#end <= this.#read) this.#tellEnded();
+  }
+
+  #tellEnded(): void {
+    this.#onEvent({ type: "ended", at: this.#out, order: this.#ends.shift()!.order });
   }
 
   #rest(): void {

@@ -32,6 +32,7 @@ export function openNode(model: MimiModel, setup: NodeSetup, control: MessagePor
   else new DecoderTask(model, setup, control, link);
 }
 
+const isFrame = (item: Uint16Array | number): item is Uint16Array => typeof item !== "number";
 const ringOf = ({ ring }: AudioLink) => ring && new RingBuffer(ring, Float32Array);
 
 class EncoderTask {
@@ -104,10 +105,10 @@ class EncoderTask {
     if (message.type === "lost") return void (this.#stats.lostSamples += message.samples);
     if (message.type === "start") {
       this.#origin ??= message.at;
-      if (message.skip > 0) this.#ring!.pop(new Float32Array(message.skip), message.skip);
-      this.#total += message.skip;
       this.#at = message.at;
       this.#index = this.#first = Math.max(this.#index, Math.ceil((message.at - this.#origin) / this.#frame));
+      this.#ring?.pop(new Float32Array(message.skip), message.skip);
+      this.#total += message.skip;
       this.#read = 0;
       this.#pending = new Float32Array(0);
       this.#quantizers = [];
@@ -170,10 +171,11 @@ class DecoderTask {
   /** Samples of the context that a frame may become. */
   readonly #most: number;
   readonly #links = new Map<number, MessagePort>();
-  /** Codes of frames, and where a stream ends. */
-  #queue: (Uint16Array | "end")[] = [];
+  /** Codes of frames, and the orders that end a stream. */
+  #queue: (Uint16Array | number)[] = [];
   #working = false;
-  #clear = false;
+  /** An order to clear that is still to be carried out. */
+  #clear: number | undefined;
   #closed = false;
   /** Samples that were written, and that the processor has taken. */
   #written = 0;
@@ -207,14 +209,14 @@ class DecoderTask {
         return void this.#links.set(message.id, message.port);
       case "unlink":
         this.#links.get(message.id)?.close();
-        if (this.#links.delete(message.id)) this.#enqueue(["end"]);
+        if (this.#links.delete(message.id)) this.#enqueue([message.order]);
         return;
       case "end":
-        return this.#enqueue(["end"]);
+        return this.#enqueue([message.order]);
       case "clear":
-        this.#dropped += this.#frames();
+        this.#dropped += this.#queued;
         this.#queue = [];
-        this.#clear = true;
+        this.#clear = message.order;
         this.#tell();
         return this.#work();
       case "close":
@@ -224,22 +226,23 @@ class DecoderTask {
     }
   }
 
-  #enqueue(items: (Uint16Array | "end")[]): void {
-    this.#received += items.filter((item) => item !== "end").length;
-    this.#queue.push(...items);
+  /** Frames that wait to be decoded. */
+  get #queued(): number {
+    return this.#queue.filter(isFrame).length;
+  }
+
+  #enqueue(items: (Uint16Array | number)[]): void {
+    this.#received += items.filter(isFrame).length;
+    for (const item of items) this.#queue.push(item);
     if (this.#live) {
-      for (let more = this.#frames() - LIVE_QUEUE; more > 0; more--) {
-        this.#queue.splice(this.#queue.findIndex((item) => item !== "end"), 1);
+      // The oldest frames go; ends stay.
+      for (let excess = this.#queued - LIVE_QUEUE; excess > 0; excess--) {
+        this.#queue.splice(this.#queue.findIndex(isFrame), 1);
         this.#dropped++;
       }
     }
     this.#tell();
     this.#work();
-  }
-
-  /** Frames that wait. */
-  #frames(): number {
-    return this.#queue.filter((item) => item !== "end").length;
   }
 
   /** Decodes as long as there are codes, and room for what becomes of them. */
@@ -255,20 +258,20 @@ class DecoderTask {
 
   async #loop(): Promise<void> {
     while (!this.#closed) {
-      if (this.#clear) {
-        this.#clear = false;
-        await this.#restart();
-        this.#post({ type: "cleared", written: this.#written });
-      } else if (this.#queue[0] === "end") {
+      const [next] = this.#queue, room = this.#link.capacity - (this.#written - this.#read);
+      if (this.#clear !== undefined) {
+        const order = this.#clear;
+        this.#clear = undefined;
+        await this.#finish("cleared", order);
+      } else if (typeof next === "number") {
         this.#queue.shift();
-        this.#write(this.#resampler.finish());
-        this.#post({ type: "end", written: this.#written });
-        await this.#restart();
-      } else if (this.#queue.length > 0 && this.#link.capacity - (this.#written - this.#read) >= this.#most) {
-        const codes = this.#queue.shift() as Uint16Array;
-        const { audioValues } = await this.#decoder.decode({ data: codes, shape: [1, codes.length, 1] });
-        if (this.#clear) {
+        await this.#finish("end", next);
+      } else if (next && room >= this.#most) {
+        this.#queue.shift();
+        const { audioValues } = await this.#decoder.decode({ data: next, shape: [1, next.length, 1] });
+        if (this.#clear !== undefined) {
           this.#dropped++;
+          this.#tell();
           continue;
         }
         this.#write(this.#resampler.process(audioValues.data));
@@ -278,8 +281,10 @@ class DecoderTask {
     }
   }
 
-  async #restart(): Promise<void> {
-    this.#resampler.reset();
+  /** The rest of a stream, for which there is always room; what comes next is a new one. */
+  async #finish(type: "end" | "cleared", order: number): Promise<void> {
+    this.#write(this.#resampler.finish());
+    this.#post({ type, written: this.#written, order });
     await this.#decoder.reset();
   }
 
@@ -294,13 +299,11 @@ class DecoderTask {
   }
 
   #tell(): void {
-    const queued = this.#frames();
     this.#control.postMessage(
       {
         type: "state",
         decoded: this.#decoded,
         dropped: this.#dropped,
-        queued,
         received: this.#received,
       } satisfies FromDecoderTask,
     );

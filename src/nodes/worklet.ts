@@ -81,6 +81,7 @@ class EncoderProcessor extends AudioWorkletProcessor {
 class DecoderProcessor extends AudioWorkletProcessor {
   #playout: Playout | undefined;
   #link: MessagePort | undefined;
+  #fade = 0;
   #closed = false;
   /** Samples after which the page and the task hear of it again. */
   #interval = Infinity;
@@ -89,11 +90,12 @@ class DecoderProcessor extends AudioWorkletProcessor {
   constructor() {
     super();
     this.port.onmessage = ({ data }: MessageEvent<ToDecoderProcessor>) => {
-      if (data.type === "clear") return this.#playout?.clear(data.fade);
+      if (data.type === "clear") return this.#playout?.clear(data.fade, data.order);
       this.#link?.close();
-      this.#playout = this.#link = undefined;
+      this.#link = undefined;
+      if (data.type === "attach" && !this.#closed) return this.#attach(data);
+      this.#playout?.clear(this.#fade, Infinity); // for good: nothing comes any more
       if (data.type === "close") this.#closed = true;
-      if (data.type === "attach" && !this.#closed) this.#attach(data);
     };
   }
 
@@ -102,25 +104,28 @@ class DecoderProcessor extends AudioWorkletProcessor {
       type: "attach";
     },
   ): void {
-    const own = ring(storage ?? ownStorage(capacity));
+    const from = currentFrame, own = ring(storage ?? ownStorage(capacity));
     const playout = new Playout(
       own,
       { mode, frame, buffer, maxBuffer, fade, rate: sampleRate },
-      (event) => this.#tell({ type: "event", event, frame: this.#began }),
+      (event) => this.#tell({ type: "event", event, from }),
     );
     port.onmessage = ({ data }: MessageEvent<ToPlayout>) => {
       if (data.type === "audio") own.push(data.samples, data.samples.length);
-      else if (data.type === "end") playout.end(data.written);
-      else playout.cleared(data.written);
+      else if (data.type === "end") playout.end(data.written, data.order);
+      else playout.cleared(data.written, data.order);
     };
+    if (this.#playout) this.#tellState(this.#playout);
+    this.#tell({ type: "attached" });
     this.#playout = playout;
     this.#link = port;
-    this.#began = currentFrame;
+    this.#fade = fade;
     this.#interval = frame / 2;
   }
 
-  /** The sample of the context that is the playout's first. */
-  #began = 0;
+  #tellState({ counts, buffer }: Playout): void {
+    this.#tell({ type: "state", counts: { ...counts }, buffer });
+  }
 
   #tell(message: FromDecoderProcessor): void {
     this.port.postMessage(message);
@@ -134,10 +139,10 @@ class DecoderProcessor extends AudioWorkletProcessor {
     this.#since += first.length;
     if (this.#since >= this.#interval) {
       this.#since = 0;
-      this.#link!.postMessage({ type: "read", samples: playout.read } satisfies FromPlayout);
-      this.#tell({ type: "state", counts: { ...playout.counts }, buffer: playout.buffer, frame: currentFrame });
+      this.#link?.postMessage({ type: "read", samples: playout.read } satisfies FromPlayout);
+      this.#tellState(playout);
     }
-    return !this.#closed;
+    return !this.#closed || playout.state === "playing"; // until it has faded out
   }
 }
 
