@@ -38,9 +38,9 @@ function holdLock(): Promise<string | undefined> {
   if (!globalThis.navigator?.locks) return Promise.resolve(undefined);
   const name = `mimi-audio worker ${Math.random().toString(36).slice(2)}`;
   return new Promise((resolve) => {
-    void navigator.locks.request(name, () => {
+    navigator.locks.request(name, () => {
       resolve(name);
       return new Promise(() => {});
-    });
+    }).catch(() => resolve(undefined)); // pages without storage of their own, such as sandboxed frames, may have none
   });
 }

@@ -20,8 +20,8 @@ interface Waiting {
 
 /** A worker and what is asked of it. */
 export class Engine {
-  /** Called when the worker ended without having been told to. */
-  readonly failures: Set<(error: Error) => void> = new Set();
+  /** Called when the worker ends: with the reason, or without one where the model was closed. */
+  readonly ends: Set<(error?: Error) => void> = new Set();
   readonly #workerOptions: WorkerOptions;
   #worker: EngineWorker | undefined;
   readonly #waiting = new Map<number, Waiting>();
@@ -42,11 +42,10 @@ export class Engine {
       onMessage: (message) => this.#receive(message),
       onFailure: (error) => {
         this.#end(error);
-        for (const report of [...this.failures]) report(error);
+        for (const report of [...this.ends]) report(error);
       },
     });
     if (this.#closed) return worker.terminate();
-    this.#over = undefined;
     this.#worker = worker;
   }
 
@@ -84,7 +83,7 @@ export class Engine {
         ...{ part, numQuantizers, precision, file, revision, token, endpoint, cache },
       };
       const loaded = await engine.#abortable(signal, () => engine.#call("load", [source, remote], [], onProgress));
-      engine.#reload = () => engine.#call("load", [source, remote]);
+      engine.#reload = () => engine.#ask("load", [source, remote]);
       return { engine, parts: engine.#parts(loaded) };
     } catch (error) {
       engine.close();
@@ -100,13 +99,13 @@ export class Engine {
   restart(): Promise<void> {
     const start = async () => {
       if (!this.#over) return;
+      if (!this.#closed) await this.#start();
       if (this.#closed) throw this.#over;
-      await this.#start();
       try {
         await this.#reload();
+        this.#over = undefined; // not before: there is nothing that could be asked
       } catch (error) {
-        this.#worker?.terminate();
-        this.#over = error as Error;
+        this.#worker!.terminate();
         throw error;
       }
     };
@@ -118,15 +117,22 @@ export class Engine {
     await this.#call("openNode", [setup, control, link], [control, link.port]);
   }
 
+  /** Whether the model was closed. */
+  get closed(): boolean {
+    return this.#closed;
+  }
+
   /** Ends the worker. What is still asked of it fails. */
   close(): void {
+    if (this.#closed) return;
     this.#closed = true;
     this.#worker?.terminate();
     this.#end(new InvalidStateError("ERR_INVALID_STATE", "the model is closed."));
+    for (const report of [...this.ends]) report();
   }
 
   #end(error: Error): void {
-    this.#over ??= error;
+    this.#over = error;
     for (const { reject } of this.#waiting.values()) reject(this.#over);
     this.#waiting.clear();
   }
@@ -164,11 +170,19 @@ export class Engine {
   #call<M extends Method>(
     method: M,
     args: Parameters<Methods[M]>,
+    transfer?: Transferable[],
+    onProgress?: PartsOptions["onProgress"],
+  ): Promise<ReturnType<Methods[M]>> {
+    return this.#over ? Promise.reject(this.#over) : this.#ask(method, args, transfer, onProgress);
+  }
+
+  #ask<M extends Method>(
+    method: M,
+    args: Parameters<Methods[M]>,
     transfer: Transferable[] = [],
     onProgress?: PartsOptions["onProgress"],
   ): Promise<ReturnType<Methods[M]>> {
     return new Promise((resolve, reject) => {
-      if (this.#over) return reject(this.#over);
       const id = this.#nextId++;
       this.#waiting.set(id, { resolve: resolve as (result: unknown) => void, reject, onProgress });
       this.#worker!.busy(true);

@@ -9,7 +9,7 @@ import { DecoderCore, type DecoderInput, type DecoderStats, type MimiDecoderNode
 import { type EncodedFrame, EncoderCore, type EncoderStats } from "./encoder.ts";
 import { DECODER, ENCODER } from "./messages.ts";
 import type { NodeLike } from "./node.ts";
-import { registrationOf, type WorkletContext } from "./register.ts";
+import { forgetModule, registrationOf, type WorkletContext } from "./register.ts";
 
 export interface MimiEncoderNodeOptions {
   /** Value that the parameter `numQuantizers` begins with: 8, or what the model has if that is less. */
@@ -22,7 +22,7 @@ export interface MimiEncoder {
   readonly model: MimiModel;
   /**
    * Frames, one chunk each. Nothing is encoded before the first read; then at most 2 s wait, the oldest are dropped.
-   * It ends when the node or its context is closed.
+   * It ends when the node, its context or its model is closed. After it is cancelled this is a new one.
    */
   readonly readable: ReadableStream<EncodedFrame>;
   /**
@@ -39,8 +39,8 @@ export interface MimiEncoder {
   /**
    * After an `error` event: starts the worker again if it is gone, and goes on with a new stream.
    *
-   * @throws {InvalidStateError} on a closed node; {EngineError} where the worker does not start, or where the node's
-   *   processor threw, which never runs again: make a new node.
+   * @throws {InvalidStateError} on a closed node; {EngineError} where the worker does not start, or `ERR_WORKLET` where it
+   *   was the node's processor that failed.
    */
   restart(): Promise<void>;
   /** Frees what the node has in the worker and the worklet. Disconnect it as any node. */
@@ -52,7 +52,8 @@ export interface MimiDecoder {
   readonly model: MimiModel;
   /**
    * Takes codes [1, codebooks, n] or frames of an encoder's `readable`. In playback mode writes are held back when about
-   * 1 s waits to be decoded. Closing it is `end()`, aborting it `clear()`; after that this is a new one.
+   * 1 s waits to be decoded. Closing it is `end()`, aborting it `clear()`; after that, and after a write that was refused,
+   * this is a new one.
    */
   readonly writable: WritableStream<DecoderInput>;
   readonly mode: "live" | "playback";
@@ -73,7 +74,10 @@ export interface MimiDecoder {
   enqueue(input: DecoderInput): void;
   /** Fades out and throws away everything that waits: a listener interrupts. `fade` in seconds, 0.01 by default. */
   clear(options?: { fade?: number }): void;
-  /** No more codes of this stream; resolves when the last sample has been played, or the node was cleared or closed. */
+  /**
+   * No more codes of this stream; resolves when the last sample has been played, or the node was cleared or closed. Rejects
+   * with the error of a node that fails.
+   */
   end(): Promise<void>;
   /** As {@link MimiEncoder.restart}. */
   restart(): Promise<void>;
@@ -146,7 +150,7 @@ export function defineMimiNodes<Base extends NodeConstructor>(AudioWorkletNode: 
       try {
         super(context, ENCODER, { parameterData: { numQuantizers } });
       } catch (cause) {
-        throw notRegistered(where, cause);
+        throw notRegistered(where, context, cause);
       }
       encoders.set(this, new EncoderCore(this, registration));
     }
@@ -177,10 +181,10 @@ export function defineMimiNodes<Base extends NodeConstructor>(AudioWorkletNode: 
     }
 
     override connect(destination: object, ...rest: unknown[]): unknown {
-      const decoder = decoders.get(destination);
-      if (decoder) encoders.get(this)!.checkLink(decoder);
+      const encoder = encoders.get(this)!, decoder = decoders.get(destination);
+      if (decoder) encoder.checkLink(decoder);
       const connected = super.connect(destination, ...rest);
-      if (decoder) encoders.get(this)!.link(decoder);
+      if (decoder) encoder.link(decoder);
       return connected;
     }
     override disconnect(...args: unknown[]): void {
@@ -203,7 +207,7 @@ export function defineMimiNodes<Base extends NodeConstructor>(AudioWorkletNode: 
       try {
         super(context, DECODER, { outputChannelCount: [1] });
       } catch (cause) {
-        throw notRegistered(where, cause);
+        throw notRegistered(where, context, cause);
       }
       decoders.set(this, new DecoderCore(this, registration, options));
     }
@@ -268,8 +272,9 @@ function checkDecoderOptions(where: string, { mode, buffer, maxBuffer }: MimiDec
 }
 
 /** A module that failed while it ran is only noticed when its processors are asked for: they do not exist. */
-function notRegistered(where: string, cause: unknown): unknown {
+function notRegistered(where: string, context: WorkletContext, cause: unknown): unknown {
   if ((cause as Error)?.name !== "InvalidStateError") return cause;
+  forgetModule(context);
   return new EngineError("ERR_WORKLET", `${where}: the worklet module did not register its processors.`, { cause });
 }
 
@@ -282,16 +287,19 @@ let natives: NativeNodes | undefined;
  * have none.
  */
 export function nativeNode<Name extends keyof NativeNodes>(name: Name): NativeNodes[Name] {
-  const make = (): NativeNodes[Name] => {
-    if (typeof globalThis.AudioWorkletNode !== "function") {
-      throw new NotSupportedError(`${name}: this runtime has no AudioWorkletNode; give one to defineMimiNodes().`);
-    }
-    return (natives ??= defineMimiNodes(globalThis.AudioWorkletNode))[name];
-  };
+  const make = (): NativeNodes[Name] | undefined =>
+    typeof globalThis.AudioWorkletNode === "function"
+      ? (natives ??= defineMimiNodes(globalThis.AudioWorkletNode))[name]
+      : undefined;
   const proxy: NativeNodes[Name] = new Proxy(function () {} as unknown as NativeNodes[Name], {
-    construct: (_target, args, newTarget) => Reflect.construct(make(), args, newTarget === proxy ? make() : newTarget),
-    // Of a function, not of a class: the prototype of a class must not be answered otherwise.
-    get: (_target, property) => Reflect.get(make(), property),
+    construct(_target, args, newTarget) {
+      const made = make();
+      if (made) return Reflect.construct(made, args, newTarget === proxy ? made : newTarget);
+      throw new NotSupportedError(`${name}: this runtime has no AudioWorkletNode; give one to defineMimiNodes().`);
+    },
+    // Of a function, not of a class: the prototype of a class must not be answered otherwise. On a server it stands for the
+    // class, so that modules which extend it can be imported.
+    get: (target, property) => Reflect.get(make() ?? target, property),
   });
   return proxy;
 }

@@ -86,12 +86,17 @@ export class EncoderCore extends NodeCore<ToEncoderTask, FromEncoderTask> {
   /** Frames, from the first read on. */
   get readable(): ReadableStream<EncodedFrame> {
     return this.#readable ??= new ReadableStream<EncodedFrame>({
-      start: (controller) => void (this.#controller = controller),
-      pull: () => this.#pull(),
+      start: (controller) => {
+        if (this.closed) controller.close();
+        else this.#controller = controller;
+      },
+      pull: (controller) => this.#pull(controller),
       cancel: () => {
+        this.#readable = this.#controller = undefined; // a stream that was cancelled cannot be read; the next one can
         this.#reading = false;
         this.#queue = [];
         if (!this.failed) this.tell({ type: "read", on: false });
+        this.#wanted?.();
       },
     }, { highWaterMark: 0 }); // so that nothing is asked for before someone reads
   }
@@ -100,17 +105,17 @@ export class EncoderCore extends NodeCore<ToEncoderTask, FromEncoderTask> {
     return this.#dropped;
   }
 
-  async #pull(): Promise<void> {
+  async #pull(controller: ReadableStreamDefaultController<EncodedFrame>): Promise<void> {
     if (!this.#reading) {
       this.#reading = true;
       if (!this.failed) this.tell({ type: "read", on: true });
     }
     while (this.#queue.length === 0) {
       await new Promise<void>((resolve) => this.#wanted = resolve);
-      if (!this.#controller) return;
+      if (controller !== this.#controller) return; // closed or cancelled
     }
     const { codes, ...frame } = this.#queue.shift()!;
-    this.#controller?.enqueue({
+    controller.enqueue({
       codes: { data: codes, shape: [1, codes.length, 1] },
       ...frame,
       fingerprint: this.model.fingerprint,
@@ -144,10 +149,13 @@ export class EncoderCore extends NodeCore<ToEncoderTask, FromEncoderTask> {
     });
   }
 
-  /** @throws {InvalidStateError} `ERR_WRONG_MODEL`, or where one of the two is closed. */
+  /**
+   * @throws {InvalidStateError} `ERR_WRONG_MODEL`; where one of the two is closed or has failed.
+   * @throws {MimiRangeError} `ERR_NUM_QUANTIZERS`.
+   */
   checkLink(decoder: DecoderCore): void {
     const where = this.checkOpen("connect");
-    decoder.checkOpen("connect");
+    decoder.checkOpen("input");
     if (decoder.model.fingerprint !== this.model.fingerprint) {
       throw new InvalidStateError(
         "ERR_WRONG_MODEL",
@@ -206,11 +214,7 @@ export class EncoderCore extends NodeCore<ToEncoderTask, FromEncoderTask> {
     this.#queue = [];
     const controller = this.#controller;
     this.#controller = undefined;
-    try {
-      controller?.close();
-    } catch {
-      // cancelled already
-    }
+    controller?.close();
     this.#wanted?.();
   }
 }

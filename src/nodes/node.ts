@@ -24,24 +24,32 @@ export abstract class NodeCore<ToTask, FromTask> {
   protected readonly node: NodeLike;
   protected control: MessagePort;
   readonly #engine: Engine;
-  readonly #onFailure = (error: Error): void => this.fail(error);
+  readonly #onEnd = (error?: Error): void => error ? this.fail(error) : this.close();
   readonly #onState = (): void => {
     if (this.node.context.state === "closed") this.close();
   };
+  /** Chromium calls this event "error" and gives it no `error`, which those of this class have. */
+  readonly #onProcessorError = (event: Event): void => {
+    const { error, message } = event as ErrorEvent;
+    if (event.type === "error" && error) return;
+    event.stopImmediatePropagation();
+    this.#broken = new EngineError(
+      "ERR_WORKLET",
+      `${this.name}: its processor in the audio worklet failed (${message}); the node stays silent, make a new one.`,
+    );
+    this.fail(this.#broken);
+  };
   #state: "open" | "failed" | "closed" = "open";
-  /** Whether its processor threw: it never runs again (https://www.w3.org/TR/webaudio-1.1/#rendering-loop). */
-  #dead = false;
+  /** Of the processor, for which there is no second life. */
+  #broken: EngineError | undefined;
 
   constructor(node: NodeLike, { model, engine }: Registration) {
     this.model = model;
     this.node = node;
     this.#engine = engine;
     this.control = new MessageChannel().port1; // until attached
-    engine.failures.add(this.#onFailure);
-    node.addEventListener("processorerror", () => {
-      this.#dead = true;
-      this.fail(new EngineError("ERR_WORKLET", `${this.name}: its processor in the audio worklet failed.`));
-    });
+    engine.ends.add(this.#onEnd);
+    for (const type of ["processorerror", "error"]) node.addEventListener(type, this.#onProcessorError);
     (node.context as unknown as EventTarget).addEventListener?.("statechange", this.#onState);
   }
 
@@ -84,12 +92,15 @@ export abstract class NodeCore<ToTask, FromTask> {
     return this.#state === "failed";
   }
 
+  get closed(): boolean {
+    return this.#state === "closed";
+  }
+
   /** The node goes silent and says why. */
   fail(error: Error): void {
     if (this.#state !== "open") return;
     this.#state = "failed";
-    this.control.postMessage({ type: "close" }); // to a task that is still there
-    this.control.close();
+    this.#leaveTask();
     this.node.port.postMessage({ type: "detach" });
     this.ended(error);
     this.node.dispatchEvent(new ErrorEvent("error", { error, message: error.message }));
@@ -97,15 +108,14 @@ export abstract class NodeCore<ToTask, FromTask> {
 
   /** A new worker if the old one is gone, and a new task in it. */
   async restart(): Promise<void> {
-    if (this.#state === "closed") this.checkOpen("restart");
-    if (this.#dead) {
-      throw new EngineError(
-        "ERR_WORKLET",
-        `${this.name}.restart: its processor failed and cannot run again; make a new node.`,
-      );
-    }
+    const check = () => {
+      if (this.closed) this.checkOpen("restart");
+      if (this.#broken) throw this.#broken;
+    };
+    check();
     await this.#engine.restart();
-    if (this.#state !== "failed") return; // open all along, or closed meanwhile
+    check();
+    if (this.#state === "open") return;
     this.#state = "open";
     this.start();
   }
@@ -114,13 +124,17 @@ export abstract class NodeCore<ToTask, FromTask> {
 
   close(): void {
     if (this.#state === "closed") return;
-    const open = this.#state === "open";
     this.#state = "closed";
-    this.#engine.failures.delete(this.#onFailure);
+    this.#engine.ends.delete(this.#onEnd);
     (this.node.context as unknown as EventTarget).removeEventListener?.("statechange", this.#onState);
-    if (open) this.control.postMessage({ type: "close" });
-    this.control.close();
+    this.#leaveTask();
     this.node.port.postMessage({ type: "close" });
+    this.node.port.close(); // an open one would keep the node
     this.ended(undefined);
+  }
+
+  #leaveTask(): void {
+    this.control.postMessage({ type: "close" });
+    this.control.close();
   }
 }

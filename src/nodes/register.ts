@@ -19,6 +19,7 @@ import { engineOf } from "../load.ts";
 /** What is needed of a context, whoever implements it. */
 export interface WorkletContext {
   readonly sampleRate: number;
+  readonly state?: string;
   readonly audioWorklet?: { addModule(url: string): Promise<void> };
 }
 
@@ -72,6 +73,7 @@ export async function registerMimi(context: WorkletContext, options: RegisterOpt
       `${where}: the model must run in a worker; load it with fromPretrained(source, { worker: true }).`,
     );
   }
+  checkModelOpen(where, engine);
   if (!context?.audioWorklet) {
     throw new NotSupportedError(
       `${where}: the context has no audioWorklet; browsers have it in secure contexts only: https or localhost.`,
@@ -106,12 +108,27 @@ async function addModule(worklet: NonNullable<WorkletContext["audioWorklet"]>, u
   }
 }
 
-/** @throws {InvalidStateError} for a context that was not registered. */
+/** The module did not do what it should; the next registration loads it again. */
+export function forgetModule(context: WorkletContext): void {
+  modules.delete(context);
+}
+
+/** @throws {InvalidStateError} for a context that was not registered or is closed, or whose model is closed. */
 export function registrationOf(where: string, context: WorkletContext): Registration {
+  if (context?.state === "closed") {
+    throw new InvalidStateError("ERR_INVALID_STATE", `${where}: the context is closed.`);
+  }
   const registration = registrations.get(context);
-  if (registration) return registration;
+  if (registration) {
+    checkModelOpen(where, registration.engine);
+    return registration;
+  }
   throw new InvalidStateError(
     "ERR_INVALID_STATE",
     `${where}: the context is not ready; await registerMimi(context, { model }) before.`,
   );
+}
+
+function checkModelOpen(where: string, { closed }: Engine): void {
+  if (closed) throw new InvalidStateError("ERR_INVALID_STATE", `${where}: the model is closed.`);
 }
