@@ -234,22 +234,6 @@ for (const isolated of [true, false]) {
   });
 }
 
-test("a context that is closed closes its nodes", async (browser) => {
-  const { page: p } = await page(browser, true);
-  assert.deepEqual(await p.call("closedContext"), {
-    drained: true,
-    enqueue: "InvalidStateError ERR_INVALID_STATE",
-    stats: "InvalidStateError ERR_INVALID_STATE",
-  });
-});
-
-test("a hundred nodes made and closed leave nothing behind", async (browser) => {
-  const { page: p } = await page(browser, true), memory = await p.call("rounds", 100);
-  assert.equal(memory.length, 10);
-  // A state takes 0.16 MB and is used again; some may be open at a time. A hundred pairs would take 31 MB.
-  assert.ok(memory.at(-1)! - memory[0] < 4e6, `the worker's memory: ${memory}`);
-});
-
 test("without wasm-unsafe-eval a model in a worker is refused with the reason", async (browser) => {
   const { url } = await browser.serve(await nodesSite(), { csp: "no-wasm" });
   const p: Page = await browser.open<typeof import("./pages/nodes.ts")>(url, {

@@ -8,67 +8,22 @@ import {
   MimiEncoderNode,
   registerMimi,
 } from "../../src/nodes/mod.ts";
+import {
+  errorsOf,
+  failure,
+  liveContext,
+  load,
+  logEvents,
+  model,
+  type NodeEvent,
+  pack,
+  peak,
+  Recording,
+  seconds,
+  tone,
+} from "./audio.ts";
 
-/** Float32Array or Uint16Array as text, for the way to the test. */
-function pack(values: Float32Array | Uint16Array): string {
-  const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength), parts: string[] = [];
-  for (let i = 0; i < bytes.length; i += 32768) parts.push(String.fromCharCode(...bytes.subarray(i, i + 32768)));
-  return btoa(parts.join(""));
-}
-
-export interface NodeEvent {
-  type: string;
-  timestamp: number;
-  duration?: number;
-}
-
-/** Records several nodes side by side. */
-class Recording {
-  readonly #node: AudioWorkletNode;
-  constructor(context: AudioContext, nodes: AudioNode[]) {
-    this.#node = new AudioWorkletNode(context, "recorder", { numberOfInputs: nodes.length, numberOfOutputs: 1 });
-    nodes.forEach((node, i) => node.connect(this.#node, 0, i));
-    this.#node.connect(context.destination);
-  }
-  /** First sample, as the context counts, and the samples of each node. */
-  async stop(): Promise<{ from: number; tracks: Float32Array[] }> {
-    const { from, parts } = await new Promise<{ from: number; parts: Float32Array[][] }>((resolve) => {
-      this.#node.port.onmessage = ({ data }) => resolve(data);
-      this.#node.port.postMessage("stop");
-    });
-    const tracks = parts[0].map((_, i) => {
-      const out = new Float32Array(parts.length * 128);
-      parts.forEach((part, at) => out.set(part[i], at * 128));
-      return out;
-    });
-    return { from, tracks };
-  }
-}
-
-const seconds = (n: number) => new Promise((resolve) => setTimeout(resolve, n * 1000));
-
-let model: MimiModel | undefined;
-export async function load(source: string): Promise<string> {
-  model = await MimiModel.fromPretrained(source, { worker: true });
-  return model.fingerprint;
-}
-
-export async function liveContext(sampleRate: number): Promise<AudioContext> {
-  const context = new AudioContext({ sampleRate, sinkId: { type: "none" } } as AudioContextOptions);
-  await context.resume();
-  await context.audioWorklet.addModule("/recorder.js");
-  await registerMimi(context, { model: model! });
-  return context;
-}
-
-function logEvents(node: EventTarget): NodeEvent[] {
-  const events: NodeEvent[] = [];
-  for (const type of ["playing", "underrun", "overflow", "ended"]) {
-    node.addEventListener(type, (event) => events.push({ type, ...(event as CustomEvent).detail }));
-  }
-  node.addEventListener("error", (event) => console.error(String((event as ErrorEvent).error)));
-  return events;
-}
+export { load, type NodeEvent };
 
 /** What came of a microphone's session. Audio and codes are packed. */
 export interface Session {
@@ -76,7 +31,7 @@ export interface Session {
   sampleRate: number;
   /** First sample of the recording, as the context counts. */
   from: number;
-  /** Of the encoder and of the decoder. */
+  /** Of the encoder and of the decoder. The figures are from later, when everything was played. */
   tracks: string[];
   frames: { index: number; timestamp: number; duration: number; codes: string }[];
   events: NodeEvent[];
@@ -84,79 +39,64 @@ export interface Session {
   decoderStats: DecoderStats;
 }
 
-/** Microphone -> encoder -> decoder for a while; `block` seconds of it this thread does nothing else. */
-export async function microphone(options: { sampleRate: number; seconds: number; block?: number }): Promise<Session> {
+/**
+ * Microphone -> encoder -> decoder for a while, `pairs` times. In the middle the context is suspended for some seconds, or
+ * this thread does nothing else.
+ */
+export async function microphone(
+  options: { sampleRate: number; seconds: number; block?: number; suspend?: number; pairs?: number },
+): Promise<Session[]> {
   const context = await liveContext(options.sampleRate);
   const stream = await navigator.mediaDevices.getUserMedia({
     audio: { echoCancellation: false, noiseSuppression: false, autoGainControl: false },
   });
   const source = context.createMediaStreamSource(stream);
-  const encoder = new MimiEncoderNode(context), decoder = new MimiDecoderNode(context), events = logEvents(decoder);
-  logEvents(encoder);
-  const recording = new Recording(context, [encoder, decoder]);
-  source.connect(encoder).connect(decoder);
-  const frames: { index: number; timestamp: number; duration: number; codes: string }[] = [];
-  const reader = encoder.readable.getReader();
-  const reading = (async () => {
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done) return;
-      frames.push({ ...value as EncodedFrame, codes: pack((value as EncodedFrame).codes.data) });
+  const pairs = Array.from({ length: options.pairs ?? 1 }, () => {
+    const encoder = new MimiEncoderNode(context), decoder = new MimiDecoderNode(context);
+    logEvents(encoder);
+    return { encoder, decoder, events: logEvents(decoder), frames: [] as Session["frames"] };
+  });
+  const recording = new Recording(context, pairs.flatMap(({ encoder, decoder }) => [encoder, decoder]));
+  for (const { encoder, decoder } of pairs) source.connect(encoder).connect(decoder);
+  const reading = pairs.map(async ({ encoder, frames }) => {
+    const reader = encoder.readable.getReader();
+    for (let frame; !(frame = await reader.read()).done;) {
+      frames.push({ ...frame.value, codes: pack(frame.value.codes.data) });
     }
-  })();
+  });
   await seconds(options.seconds / 2);
   const end = Date.now() + (options.block ?? 0) * 1000;
   while (Date.now() < end);
+  if (options.suspend) {
+    await context.suspend();
+    await seconds(options.suspend);
+    await context.resume();
+  }
   await seconds(options.seconds / 2);
   const { from, tracks } = await recording.stop();
   await seconds(0.2);
-  const encoderStats = await encoder.getStats(), decoderStats = decoder.stats;
-  encoder.close();
-  decoder.close();
-  await reading;
-  for (const track of stream.getTracks()) track.stop();
-  await context.close();
-  return {
+  const told = pairs.map(({ events }) => [...events]);
+  for (const { encoder } of pairs) encoder.disconnect(); // what is under way is played to its end
+  await seconds(1);
+  const sessions = await Promise.all(pairs.map(async ({ encoder, decoder, frames }, i) => ({
     isolated: crossOriginIsolated,
     sampleRate: context.sampleRate,
     from,
-    tracks: tracks.map(pack),
+    tracks: tracks.slice(2 * i, 2 * i + 2).map(pack),
     frames,
-    events,
-    encoderStats,
-    decoderStats,
-  };
-}
-
-/** Collects everything a node says of errors. */
-function errorsOf(node: EventTarget): string[] {
-  const errors: string[] = [];
-  node.addEventListener("error", (event) => {
-    const { name, code, message } = (event as ErrorEvent).error;
-    errors.push(`${name} ${code}: ${message}`);
-  });
-  return errors;
-}
-
-/** What a call throws or rejects with. */
-async function failure(call: () => unknown): Promise<string> {
-  try {
-    await call();
-    return "nothing";
-  } catch (error) {
-    const { name, code } = error as Error & { code?: string };
-    return `${name} ${code}`;
+    events: told[i],
+    encoderStats: await encoder.getStats(),
+    decoderStats: decoder.stats,
+  })));
+  for (const { encoder, decoder } of pairs) {
+    encoder.close();
+    decoder.close();
   }
+  await Promise.all(reading);
+  for (const track of stream.getTracks()) track.stop();
+  await context.close();
+  return sessions;
 }
-
-/** A tone through a context, with its recording. */
-function tone(context: AudioContext): OscillatorNode {
-  const oscillator = new OscillatorNode(context, { frequency: 300 });
-  oscillator.start();
-  return oscillator;
-}
-
-const peak = (samples: Float32Array) => samples.reduce((a, b) => Math.max(a, Math.abs(b)), 0);
 
 /** Nothing happens before the first read; then 2 s are kept. */
 export async function reading(): Promise<unknown> {
@@ -373,51 +313,6 @@ export async function death(
   for (const node of [encoder, decoder, other]) node.close();
   await context.close();
   return { before, dead, after, errors, otherErrors, refused, peak: peak(track), encoded };
-}
-
-/** A context that is closed under its nodes. */
-export async function closedContext(): Promise<unknown> {
-  const context = await liveContext(24000),
-    encoder = new MimiEncoderNode(context),
-    decoder = new MimiDecoderNode(context);
-  const reader = encoder.readable.getReader();
-  tone(context).connect(encoder).connect(context.destination);
-  await reader.read();
-  const end = decoder.end();
-  await context.close();
-  const drained = await (async () => {
-    for (;;) if ((await reader.read()).done) return true;
-  })();
-  await end;
-  return {
-    drained,
-    enqueue: await failure(() => decoder.enqueue([[1]])),
-    stats: await failure(() => encoder.getStats()),
-  };
-}
-
-/** Many nodes made and closed; returns the worker's memory before and after. */
-export async function rounds(n: number): Promise<number[]> {
-  const context = await liveContext(24000), source = tone(context), memory: number[] = [];
-  for (let i = 0; i < n; i++) {
-    const encoder = new MimiEncoderNode(context), decoder = new MimiDecoderNode(context);
-    source.connect(encoder).connect(decoder).connect(context.destination);
-    if (i % 10 === 0) await seconds(0.1);
-    source.disconnect(encoder);
-    encoder.disconnect();
-    decoder.disconnect();
-    encoder.close();
-    decoder.close();
-    if (i % 10 === 9) {
-      await seconds(0.2);
-      const probe = model!.createEncoder();
-      await probe.encode(new Float32Array(1));
-      probe.close();
-      memory.push(model!.memory.total);
-    }
-  }
-  await context.close();
-  return memory;
 }
 
 /** Two channels through an encoder, one with samples that are no numbers. */

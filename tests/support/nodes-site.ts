@@ -5,9 +5,10 @@ import type { Site } from "./serve.ts";
 
 export const MINI: URL = new URL("../models/mini/", TESTS);
 
-export async function nodesSite(): Promise<Site> {
+/** @param page module of `tests/pages` that a test calls. */
+export async function nodesSite(page: string = "nodes"): Promise<Site> {
   return {
-    "/page.js": await bundlePage("nodes"),
+    "/page.js": await bundlePage(page),
     "/worker.js": await bundleWorker(),
     "/worklet.js": await bundleWorklet(),
     "/recorder.js": new URL("pages/recorder.js", TESTS),
