@@ -52,6 +52,9 @@ export interface TestBrowser {
   serve(site: Site, policy?: Policy): Promise<TestServer>;
 }
 
+/** Milliseconds after which a page that does not answer fails its test. */
+const LONGEST = 120_000;
+
 /** A `test` whose bodies run in one Chromium; it starts with the first of them and is skipped by name where there is none. */
 export function inBrowser(
   options: BrowserOptions = {},
@@ -60,7 +63,11 @@ export function inBrowser(
   after(async () => await (await browser)?.close());
   return (name, body) => {
     const title = `${name}${noBrowser ? ` (skipped: ${noBrowser})` : ""}`;
-    test(title, { skip: noBrowser }, async () => await run(await (browser ??= launch(options)), body));
+    test(
+      title,
+      { skip: noBrowser, timeout: LONGEST },
+      async () => await run(await (browser ??= launch(options)), body),
+    );
   };
 }
 
@@ -120,8 +127,8 @@ async function run(browser: Browser, body: (browser: TestBrowser) => Promise<voi
     if (errors.length) console.error("errors in the page:", errors);
     throw error;
   } finally {
-    await context.close();
     for (const server of servers) await server.close();
+    await context.close();
   }
 }
 
