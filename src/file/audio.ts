@@ -14,7 +14,7 @@
 import { downmix } from "../core/downmix.ts";
 import { FormatError, isMimiError, NotSupportedError } from "../core/errors.ts";
 import { Resampler } from "../core/resample.ts";
-import { type ByteChunks, ByteReader } from "./bytes.ts";
+import { ascii, type ByteChunks, ByteReader } from "./bytes.ts";
 import { flacPieces, mp4Boxes, oggPages } from "./framing.ts";
 import { readWav } from "./wav.ts";
 
@@ -216,8 +216,4 @@ function ogg(head: Uint8Array, packet: string): boolean {
 
 function has(head: Uint8Array, at: number, word: string): boolean {
   return [...word].every((c, i) => head[at + i] === c.charCodeAt(0));
-}
-
-function ascii(bytes: Uint8Array, at: number): string {
-  return String.fromCharCode(...bytes.subarray(at, at + 4));
 }

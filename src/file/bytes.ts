@@ -114,7 +114,7 @@ function wrong(expected: string, value: unknown): MimiTypeError {
 }
 
 /** All parts in one array. */
-export function concat(parts: readonly Uint8Array[]): Uint8Array {
+export function concat(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const out = new Uint8Array(parts.reduce((bytes, part) => bytes + part.length, 0));
   let at = 0;
   for (const part of parts) {
@@ -155,4 +155,14 @@ export function toSource(input: ByteSourceInput, name?: string): ByteSource {
   }
   if (typeof input?.read === "function" && typeof input.size === "number") return input;
   throw wrong("bytes must be a Uint8Array, a Blob or a source with size and read", input);
+}
+
+/** To read and write numbers of bytes in place. */
+export function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** Four characters, as formats name their parts. */
+export function ascii(bytes: Uint8Array, at: number): string {
+  return String.fromCharCode(...bytes.subarray(at, at + 4));
 }

@@ -4,6 +4,7 @@
  * @module
  */
 import { describe, FormatError, MimiRangeError, MimiTypeError } from "../core/errors.ts";
+import { viewOf } from "./bytes.ts";
 import { crc32 } from "./crc32.ts";
 
 /** Bytes of the header. */
@@ -143,8 +144,4 @@ export function parseHeader(bytes: Uint8Array, name: string): ContainerHeader {
     if (value < low || value > high) fail(`${what} must be from ${low} to ${high}, got ${value}`);
   }
   return header;
-}
-
-function viewOf(bytes: Uint8Array): DataView {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { ByteReader } from "./bytes.ts";
+import { ascii, type ByteReader, concat } from "./bytes.ts";
 
 /** Bytes of a file that can be held in memory as a whole, at most. */
 const MOST_HELD = 2 ** 30;
@@ -23,7 +23,7 @@ const FLAC_HEADER = 16;
 export async function* flacPieces(reader: ByteReader): AsyncGenerator<Uint8Array, void, undefined> {
   let held = new Uint8Array(0);
   for await (const piece of reader.rest()) {
-    const bytes = joined([held, piece]);
+    const bytes = concat([held, piece]);
     let end = Math.max(0, bytes.length - FLAC_HEADER + 1);
     // A header begins with fourteen 1 bits, a 0, and the strategy of blocking.
     while (end < bytes.length && !(bytes[end] === 0xff && ((bytes[end + 1] ?? 0xf8) & 0xfe) === 0xf8)) end++;
@@ -42,7 +42,7 @@ export async function* oggPages(reader: ByteReader, fail: Fail): AsyncGenerator<
     const sizes = (await reader.read(head[26] ?? 0)).slice(), size = sizes.reduce((a, b) => a + b, 0);
     const body = await reader.read(size);
     if (head.length < 27 || sizes.length < head[26] || body.length < size) fail("cut off inside its last page");
-    yield joined([head, sizes, body]);
+    yield concat([head, sizes, body]);
   }
 }
 
@@ -60,7 +60,7 @@ export async function* mp4Boxes(reader: ByteReader, fail: Fail): AsyncGenerator<
     }
   };
   const take = () => {
-    const bytes = joined(held);
+    const bytes = concat(held);
     [held, size] = [[], 0];
     return bytes;
   };
@@ -88,18 +88,4 @@ export async function* mp4Boxes(reader: ByteReader, fail: Fail): AsyncGenerator<
     indexed ||= type === "moov";
   }
   if (size > 0) yield take();
-}
-
-function joined(parts: Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const out = new Uint8Array(parts.reduce((n, part) => n + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.length;
-  }
-  return out;
-}
-
-function ascii(bytes: Uint8Array, at: number): string {
-  return String.fromCharCode(...bytes.subarray(at, at + 4));
 }

@@ -10,7 +10,7 @@
  * @module
  */
 import { FormatError, MimiRangeError } from "../core/errors.ts";
-import { type ByteChunks, ByteReader } from "./bytes.ts";
+import { ascii, type ByteChunks, ByteReader, viewOf } from "./bytes.ts";
 
 /** Bytes of the header that {@link wavHeader} makes. */
 export const WAV_HEADER_BYTES = 44;
@@ -124,14 +124,14 @@ async function findData(
     const head = await reader.read(8);
     if (head.length === 0) fail(`it has no ${format ? '"data"' : '"fmt "'} chunk`);
     if (head.length < 8) fail("cut off inside a chunk's header");
-    const id = ascii(head, 0), size = view(head).getUint32(4, true);
+    const id = ascii(head, 0), size = viewOf(head).getUint32(4, true);
     const read = async (least: number) => {
       if (size < least || size > MOST_FORMAT_BYTES) {
         fail(`its ${JSON.stringify(id)} chunk has ${size} bytes, expected ${least} to ${MOST_FORMAT_BYTES}`);
       }
       const body = await reader.read(size);
       if (body.length < size) fail(`cut off: its ${JSON.stringify(id)} chunk has ${body.length} of ${size} bytes`);
-      return view(body.slice());
+      return viewOf(body.slice());
     };
     if (id === "data") {
       if (!format) return fail('its "data" chunk comes before any "fmt " chunk');
@@ -189,7 +189,7 @@ async function* readPieces(
   const stride = channels * bytes, most = Math.floor(PIECE / stride) * stride;
   try {
     for (let at = 0; at < size;) {
-      const asked = Math.min(most, size - at), piece = await reader.read(asked), from = view(piece);
+      const asked = Math.min(most, size - at), piece = await reader.read(asked), from = viewOf(piece);
       const n = Math.floor(piece.length / stride);
       at += piece.length;
       if (n > 0) {
@@ -229,7 +229,7 @@ function muLaw(byte: number): number {
  * @throws {MimiRangeError} `ERR_OUT_OF_RANGE` for more samples than a WAV file can hold (4 GiB).
  */
 export function wavHeader(samplingRate: number, samples?: number): Uint8Array {
-  const known = samples !== undefined, bytes = new Uint8Array(WAV_HEADER_BYTES), out = view(bytes);
+  const known = samples !== undefined, bytes = new Uint8Array(WAV_HEADER_BYTES), out = viewOf(bytes);
   if (known && !(Number.isSafeInteger(samples) && samples >= 0 && samples <= MOST_WAV_SAMPLES)) {
     throw new MimiRangeError(
       "ERR_OUT_OF_RANGE",
@@ -257,7 +257,7 @@ export const MOST_WAV_SAMPLES: number = Math.floor((0xffffffff - 36) / 2);
 
 /** Samples [n] to 2n bytes: times 32768, rounded, clamped to what 16 bits hold. */
 export function toPCM16(samples: Float32Array): Uint8Array {
-  const bytes = new Uint8Array(samples.length * 2), out = view(bytes);
+  const bytes = new Uint8Array(samples.length * 2), out = viewOf(bytes);
   for (let i = 0; i < samples.length; i++) {
     out.setInt16(2 * i, Math.max(-32768, Math.min(32767, Math.round(samples[i] * 32768))), true);
   }
@@ -266,15 +266,7 @@ export function toPCM16(samples: Float32Array): Uint8Array {
 
 /** 2n bytes to samples [n], each an integer divided by 32768. An odd last byte is left out. */
 export function fromPCM16(bytes: Uint8Array): Float32Array {
-  const samples = new Float32Array(bytes.length >> 1), from = view(bytes);
+  const samples = new Float32Array(bytes.length >> 1), from = viewOf(bytes);
   for (let i = 0; i < samples.length; i++) samples[i] = from.getInt16(2 * i, true) / 32768;
   return samples;
-}
-
-function view(bytes: Uint8Array): DataView {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-}
-
-function ascii(bytes: Uint8Array, at: number): string {
-  return String.fromCharCode(...bytes.subarray(at, at + 4));
 }
