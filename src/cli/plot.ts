@@ -7,6 +7,7 @@ import { basename } from "node:path";
 import type { AudioCodes } from "../core/codes.ts";
 import { MimiRangeError } from "../core/errors.ts";
 import type { MimiModel as CoreModel } from "../core/model.ts";
+import { concatFloats } from "../core/tensor.ts";
 import { readAudio, toMono } from "../file/audio.ts";
 import { ByteReader } from "../file/bytes.ts";
 import { MimiModel } from "../load.ts";
@@ -102,13 +103,7 @@ async function readAllAudio(
     checkLength(name, (length += pcm.length) / samplingRate);
   }
   if (length === 0) nothing(name);
-  const all = new Float32Array(length);
-  let at = 0;
-  for (const piece of pieces) {
-    all.set(piece, at);
-    at += piece.length;
-  }
-  return all;
+  return concatFloats(pieces);
 }
 
 function checkLength(name: string, seconds: number): void {

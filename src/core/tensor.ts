@@ -46,3 +46,14 @@ export function checkTensor(where: string, tensor: Tensor<ArrayLike<unknown>>): 
     );
   }
 }
+
+/** All values in one array. */
+export function concatFloats(arrays: readonly Float32Array[]): Float32Array {
+  const out = new Float32Array(arrays.reduce((n, a) => n + a.length, 0));
+  let at = 0;
+  for (const array of arrays) {
+    out.set(array, at);
+    at += array.length;
+  }
+  return out;
+}

@@ -29,6 +29,7 @@ import {
   taps,
   tensorsOf,
 } from "../../core/network.ts";
+import { concatFloats } from "../../core/tensor.ts";
 import { Matmul } from "./matmul.ts";
 import type { Memory } from "./memory.ts";
 
@@ -466,7 +467,7 @@ class Lowering {
       biases.push(padHeads(bias, count, headDim, padded).map((v) => v * factor));
     }
     const inner = (heads + 2 * keyValueHeads) * padded;
-    const qkv = new Matmul(memory, concat(rows), inner, channels, memory.store(concat(biases)));
+    const qkv = new Matmul(memory, concatFloats(rows), inner, channels, memory.store(concatFloats(biases)));
     const outWeight = scaled(await this.#tensors.read(tensorsOf(parts.output)[0]), scale);
     const output = new Matmul(
       memory,
@@ -668,15 +669,5 @@ function scaled(values: Float32Array, scale: Float32Array | undefined): Float32A
 function padHeads(values: Float32Array, count: number, from: number, to: number): Float32Array {
   const out = new Float32Array(count * to);
   for (let i = 0; i < count; i++) out.set(values.subarray(i * from, (i + 1) * from), i * to);
-  return out;
-}
-
-function concat(arrays: Float32Array[]): Float32Array {
-  const out = new Float32Array(arrays.reduce((n, a) => n + a.length, 0));
-  let at = 0;
-  for (const array of arrays) {
-    out.set(array, at);
-    at += array.length;
-  }
   return out;
 }
