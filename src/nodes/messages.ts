@@ -32,6 +32,11 @@ export interface AudioLink {
   capacity: number;
 }
 
+/** Bytes of a ring as ringbuf.js lays it out: two indices, then one slot more than it holds. */
+export function ringBytes(capacity: number): number {
+  return 8 + 4 * (capacity + 1);
+}
+
 export interface EncoderSetup {
   kind: "encoder";
   /** Hz of the context. */

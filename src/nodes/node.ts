@@ -7,7 +7,7 @@ import { EngineError, InvalidStateError } from "../core/errors.ts";
 import type { MimiModel } from "../core/model.ts";
 import type { Engine } from "../engine/engine.ts";
 import { type ErrorData, errorFromData } from "../engine/protocol.ts";
-import type { AudioLink, NodeSetup } from "./messages.ts";
+import { type AudioLink, type NodeSetup, ringBytes } from "./messages.ts";
 import type { Registration } from "./register.ts";
 
 /** The part of an audio node that is used, whoever implements it. */
@@ -22,7 +22,8 @@ export interface NodeLike {
 export abstract class NodeCore<ToTask, FromTask> {
   readonly model: MimiModel;
   protected readonly node: NodeLike;
-  protected control: MessagePort;
+  /** To the task; there once attached. */
+  protected control!: MessagePort;
   readonly #engine: Engine;
   readonly #onEnd = (error?: Error): void => error ? this.fail(error) : this.close();
   readonly #onState = (): void => {
@@ -47,7 +48,6 @@ export abstract class NodeCore<ToTask, FromTask> {
     this.model = model;
     this.node = node;
     this.#engine = engine;
-    this.control = new MessageChannel().port1; // until attached
     engine.ends.add(this.#onEnd);
     for (const type of ["processorerror", "error"]) node.addEventListener(type, this.#onProcessorError);
     (node.context as unknown as EventTarget).addEventListener?.("statechange", this.#onState);
@@ -64,8 +64,7 @@ export abstract class NodeCore<ToTask, FromTask> {
   /** Opens a task in the worker; returns the processor's end of the link to it. */
   protected attach(): { link: AudioLink; transfer: Transferable[] } {
     const control = new MessageChannel(), audio = new MessageChannel(), { capacity } = this;
-    // As ringbuf.js lays it out: two indices, then one slot more than it holds.
-    const ring = globalThis.crossOriginIsolated ? new SharedArrayBuffer(8 + 4 * (capacity + 1)) : undefined;
+    const ring = globalThis.crossOriginIsolated ? new SharedArrayBuffer(ringBytes(capacity)) : undefined;
     this.control = control.port1;
     this.control.onmessage = ({ data }: MessageEvent<FromTask | { type: "failed"; error: ErrorData }>) => {
       const message = data as { type: string; error: ErrorData };

@@ -10,6 +10,7 @@ import {
   ENCODER,
   type FromDecoderProcessor,
   type FromPlayout,
+  ringBytes,
   type ToCapture,
   type ToDecoderProcessor,
   type ToEncoderProcessor,
@@ -24,9 +25,9 @@ declare class AudioWorkletProcessor {
   readonly port: MessagePort;
 }
 
-/** Storage for a ring in this thread's memory, laid out as ringbuf.js does: two indices, then one slot more than it holds. */
+/** Storage for a ring in this thread's memory. */
 function ownStorage(capacity: number): SharedArrayBuffer {
-  return new ArrayBuffer(8 + 4 * (capacity + 1)) as unknown as SharedArrayBuffer;
+  return new ArrayBuffer(ringBytes(capacity)) as unknown as SharedArrayBuffer;
 }
 
 const ring = (storage: SharedArrayBuffer) => new RingBuffer(storage, Float32Array);
