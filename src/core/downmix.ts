@@ -42,11 +42,16 @@ export function downmix(channels: readonly Float32Array[]): Float32Array {
     shares = downmixShares(channels.length),
     mix = new Float32Array(first.length);
   for (let i = 0; i < mix.length; i++) {
-    let sum = shares[0] * first[i];
-    for (let c = 1; c < shares.length; c++) sum += shares[c] * channels[c][i];
-    mix[i] = sum;
+    mix[i] = mixSample(channels, shares, i);
   }
   return mix;
+}
+
+/** Sample `i` of the mix of at least one channel, by {@link downmixShares}; not rounded to f32 yet. */
+export function mixSample(channels: readonly Float32Array[], shares: readonly number[], i: number): number {
+  let sum = shares[0] * channels[0][i];
+  for (let c = 1; c < shares.length; c++) sum += shares[c] * channels[c][i];
+  return sum;
 }
 
 function checkChannels(channels: readonly Float32Array[]): readonly Float32Array[] {

@@ -5,7 +5,7 @@
  * @module
  */
 import { LOUDEST } from "../core/audio.ts";
-import { downmixShares } from "../core/downmix.ts";
+import { downmixShares, mixSample } from "../core/downmix.ts";
 import type { FromCapture } from "./messages.ts";
 
 /** Where samples go. Met by ringbuf.js. */
@@ -82,12 +82,8 @@ export class Capture {
       }
       post({ type: "start", at, skip: shared ? skip : 0 });
       this.#running = true;
-      this.#written =
-        this.#sent =
-        this.#lost =
-        this.#begun =
-        this.#whole =
-          0;
+      this.#written = this.#sent = this.#lost = 0;
+      this.#begun = this.#whole = 0;
       this.#quantizers = [];
     }
     if (room < length) {
@@ -125,11 +121,7 @@ export class Capture {
     if (this.#mix.length < length) this.#mix = new Float32Array(length);
     const mix = this.#mix, shares = downmixShares(channels.length);
     for (let i = 0; i < length; i++) {
-      let sum = 0;
-      if (channels.length > 0) {
-        sum = shares[0] * channels[0][i];
-        for (let c = 1; c < shares.length; c++) sum += shares[c] * channels[c][i];
-      }
+      let sum = channels.length > 0 ? mixSample(channels, shares, i) : 0;
       if (!(Math.abs(sum) <= LOUDEST)) { // NaN is not, either
         sum = 0;
         this.#nonFinite++;
