@@ -57,8 +57,8 @@ class EncoderTask {
   #at = 0;
   #first = 0;
   #index = 0;
-  /** Samples at the model's rate that wait for their frame to fill, and the codebooks of the frames to come. */
-  #pending: Float32Array = new Float32Array(0);
+  /** Samples at the model's rate that the next frame has, and the codebooks of it and the frames after it. */
+  #filled = 0;
   #quantizers: number[] = [];
   readonly #stats = { frames: 0, nonFiniteSamples: 0, lostSamples: 0 };
 
@@ -110,7 +110,7 @@ class EncoderTask {
       this.#ring?.pop(new Float32Array(message.skip), message.skip);
       this.#total += message.skip;
       this.#read = 0;
-      this.#pending = new Float32Array(0);
+      this.#filled = 0;
       this.#quantizers = [];
       this.#resampler.reset();
       return await this.#encoder.reset();
@@ -128,18 +128,20 @@ class EncoderTask {
     this.#link.port.postMessage({ type: "read", samples: this.#total } satisfies ToCapture);
   }
 
-  async #encode(fresh: Float32Array): Promise<void> {
+  /** Encodes no more than a frame at a time, as each has its own number of codebooks. */
+  async #encode(audio: Float32Array): Promise<void> {
     const { frameSize, numSemanticQuantizers } = this.#model.config;
-    let audio = new Float32Array(this.#pending.length + fresh.length);
-    audio.set(this.#pending);
-    audio.set(fresh, this.#pending.length);
-    for (; audio.length >= frameSize; audio = audio.subarray(frameSize)) {
-      const asked = Math.round(this.#quantizers.shift() ?? this.#model.numQuantizers);
+    for (let at = 0; at < audio.length;) {
+      const piece = audio.subarray(at, at + frameSize - this.#filled);
+      const asked = Math.round(this.#quantizers[0] ?? this.#model.numQuantizers);
       const numQuantizers = Math.min(this.#model.numQuantizers, Math.max(numSemanticQuantizers, asked));
-      const { data } = await this.#encoder.encode(audio.subarray(0, frameSize), { numQuantizers });
+      const { data } = await this.#encoder.encode(piece, { numQuantizers });
+      at += piece.length;
+      this.#filled = (this.#filled + piece.length) % frameSize;
+      if (data.length === 0) continue;
+      this.#quantizers.shift();
       this.#emit(data);
     }
-    this.#pending = audio.slice();
   }
 
   #emit(codes: Uint16Array): void {
