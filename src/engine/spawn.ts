@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { checkOptions, describe, EngineError, LoadError, MimiTypeError, reasonOf } from "../core/errors.ts";
+import { checkOptions, describe, EngineError, MimiTypeError, reasonOf } from "../core/errors.ts";
+import { fetchBytes } from "../hub/files.ts";
 import * as runtime from "../hub/runtime.ts";
 import { workerFile } from "../worker-file.ts";
 import type { FromWorker, ToWorker } from "./protocol.ts";
@@ -109,13 +110,7 @@ async function spawnWebWorker(
 }
 
 async function blobURL(url: URL): Promise<string> {
-  const response = await fetch(url).catch((cause) => {
-    throw new LoadError("ERR_NETWORK", `${url.href}: the connection failed (${reasonOf(cause)}).`, { cause });
-  });
-  if (!response.ok) {
-    throw new LoadError("ERR_NOT_FOUND", `${url.href}: the server answered ${response.status} ${response.statusText}.`);
-  }
-  return URL.createObjectURL(new Blob([await response.blob()], { type: "text/javascript" }));
+  return URL.createObjectURL(new Blob([await fetchBytes(url)], { type: "text/javascript" }));
 }
 
 interface Events {
