@@ -60,14 +60,18 @@ export class MimiRangeError extends RangeError implements MimiError {
   }
 }
 
-/** The object is not in a state in which this can be asked: it is closed, or that half of the model is not loaded. */
-export class InvalidStateError extends Error implements MimiError {
-  override readonly name: string = "InvalidStateError";
+/** What errors that are neither type nor range errors have in common. */
+abstract class CodedError extends Error implements MimiError {
   readonly code: MimiErrorCode;
   constructor(code: MimiErrorCode, message: string, options?: ErrorOptions) {
     super(message, options);
     this.code = code;
   }
+}
+
+/** The object is not in a state in which this can be asked: it is closed, or that half of the model is not loaded. */
+export class InvalidStateError extends CodedError {
+  override readonly name: string = "InvalidStateError";
 }
 
 /** Asked for something that this backend, runtime or version does not do. */
@@ -77,33 +81,18 @@ export class NotSupportedError extends Error implements MimiError {
 }
 
 /** Bytes that are not what their format promises: a config, weights, a WAV file, a file of codes. */
-export class FormatError extends Error implements MimiError {
+export class FormatError extends CodedError {
   override readonly name: string = "FormatError";
-  readonly code: MimiErrorCode;
-  constructor(code: MimiErrorCode, message: string, options?: ErrorOptions) {
-    super(message, options);
-    this.code = code;
-  }
 }
 
 /** A file or an address could not be read or written. `cause` holds the runtime's own error where there is one. */
-export class LoadError extends Error implements MimiError {
+export class LoadError extends CodedError {
   override readonly name: string = "LoadError";
-  readonly code: MimiErrorCode;
-  constructor(code: MimiErrorCode, message: string, options?: ErrorOptions) {
-    super(message, options);
-    this.code = code;
-  }
 }
 
 /** A worker or an audio worklet did not start, or ended. `cause` holds the runtime's own error where there is one. */
-export class EngineError extends Error implements MimiError {
+export class EngineError extends CodedError {
   override readonly name: string = "EngineError";
-  readonly code: MimiErrorCode;
-  constructor(code: MimiErrorCode, message: string, options?: ErrorOptions) {
-    super(message, options);
-    this.code = code;
-  }
 }
 
 /** Whether a caught value is an error of this library. */
