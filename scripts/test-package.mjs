@@ -1,5 +1,5 @@
-// Installs the packed package into an empty folder and uses it as a user would: API, embedded model, files, worker, nodes,
-// types, command line.
+// Checks the packed package, installs it into an empty folder and uses it as a user would: API, embedded model, files,
+// worker, nodes, types, command line.
 import { execFileSync } from "node:child_process";
 import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -13,6 +13,9 @@ const run = (command, args, cwd = folder) =>
 try {
   run("npm", ["pack", "--silent", "--ignore-scripts", "--pack-destination", folder], root);
   const tarball = readdirSync(folder).find((name) => name.endsWith(".tgz"));
+  // Whether package.json's exports, files and types are what Node and bundlers resolve.
+  run("npx", ["--yes", "publint@0.3.25", "--strict", tarball]);
+  run("npx", ["--yes", "@arethetypeswrong/cli@0.18.5", "--profile", "esm-only", tarball]);
   writeFileSync(join(folder, "package.json"), '{ "type": "module", "private": true }');
   run("npm", ["install", "--silent", "--no-audit", "--no-fund", `./${tarball}`]);
   writeFileSync(
