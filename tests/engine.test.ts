@@ -210,6 +210,16 @@ test("progress, and a load that is aborted", async () => {
   server.close();
 });
 
+test("a start that is aborted: of a worker that says nothing, and at any moment", async () => {
+  const silent = new URL("data:text/javascript,setInterval(() => {}, 1000)"), reason = new Error("enough");
+  for (const [milliseconds, worker] of [[100, { url: silent }], [0, true], [1, true], [10, true]] as const) {
+    const controller = new AbortController();
+    const loading = MimiModel.fromPretrained(TINY, { worker, signal: controller.signal });
+    setTimeout(() => controller.abort(reason), milliseconds);
+    await assert.rejects(loading, (error) => error === reason, `${milliseconds} ms`);
+  }
+});
+
 // Deno and Bun start scripts in other ways; that their threads do not hold a program is seen by this file's end.
 const node = !process.versions.bun && !(process.versions as { deno?: string }).deno;
 test(

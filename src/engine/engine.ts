@@ -37,14 +37,14 @@ export class Engine {
     this.#workerOptions = workerOptions;
   }
 
-  async #start(): Promise<void> {
+  async #start(signal?: AbortSignal): Promise<void> {
     const worker = await spawn(this.#workerOptions, {
       onMessage: (message) => this.#receive(message),
       onFailure: (error) => {
         this.#end(error);
         for (const report of [...this.ends]) report(error);
       },
-    });
+    }, signal);
     if (this.#closed) return worker.terminate();
     this.#worker = worker;
   }
@@ -76,14 +76,21 @@ export class Engine {
     signal?.throwIfAborted();
     const engine = new Engine(workerOptions);
     try {
-      await engine.#start();
+      await engine.#start(signal);
       const remote = {
         backend: backend as "wasm" | "auto" | undefined,
         config: config && (config instanceof MimiConfig ? config : new MimiConfig(config)).toJSON(),
         ...{ part, numQuantizers, precision, file, revision, token, endpoint, cache },
       };
       const loaded = await engine.#abortable(signal, () => engine.#call("load", [source, remote], [], onProgress));
-      engine.#reload = () => engine.#ask("load", [source, remote]);
+      engine.#reload = async () => {
+        const { fingerprint } = await engine.#ask("load", [source, remote]);
+        if (fingerprint === loaded.fingerprint) return;
+        throw new InvalidStateError(
+          "ERR_WRONG_MODEL",
+          `restart: the source has model ${fingerprint} now, it was ${loaded.fingerprint}; load that one with fromPretrained.`,
+        );
+      };
       return { engine, parts: engine.#parts(loaded) };
     } catch (error) {
       engine.close();
@@ -94,7 +101,8 @@ export class Engine {
   /**
    * Starts a worker again and loads the model in it, if the old one has ended. Streams that were in it are gone.
    *
-   * @throws {InvalidStateError} where the model is closed; and whatever starting and loading throw.
+   * @throws {InvalidStateError} where the model is closed, `ERR_WRONG_MODEL` where the source has another model now; and
+   *   whatever starting and loading throw.
    */
   restart(): Promise<void> {
     const start = async () => {
@@ -138,6 +146,7 @@ export class Engine {
   }
 
   async #abortable<T>(signal: AbortSignal | undefined, ask: () => Promise<T>): Promise<T> {
+    signal?.throwIfAborted();
     const id = this.#nextId, abort = () => this.#worker!.post({ abort: id });
     signal?.addEventListener("abort", abort);
     try {

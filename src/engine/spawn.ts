@@ -49,21 +49,21 @@ export function checkWorkerOption(where: string, option: unknown): WorkerOptions
 }
 
 /**
- * Starts a worker and waits until it listens.
+ * Starts a worker and waits until it listens, or the signal is aborted.
  *
- * @throws {EngineError} `ERR_WORKER` where it does not start.
+ * @throws {EngineError} `ERR_WORKER` where it does not start; and the signal's reason.
  */
-export function spawn(options: WorkerOptions, owner: WorkerOwner): Promise<EngineWorker> {
+export function spawn(options: WorkerOptions, owner: WorkerOwner, signal?: AbortSignal): Promise<EngineWorker> {
   const url = new URL(
     options.url ?? workerFile(),
     runtime.hasFiles() ? import.meta.url : globalThis.location?.href,
   );
-  return runtime.hasFiles() ? spawnThread(url, owner) : spawnWebWorker(url, owner, options.blob);
+  return runtime.hasFiles() ? spawnThread(url, owner, signal) : spawnWebWorker(url, owner, signal, options.blob);
 }
 
-async function spawnThread(url: URL, owner: WorkerOwner): Promise<EngineWorker> {
+async function spawnThread(url: URL, owner: WorkerOwner, signal?: AbortSignal): Promise<EngineWorker> {
   const { Worker } = await runtime.workerThreads();
-  return await started(url, owner, (events) => {
+  return await started(url, owner, signal, (events) => {
     // Flags of the program, such as --input-type, are not meant for a thread.
     const thread = new Worker(url, { execArgv: [] });
     thread.on("message", events.message);
@@ -81,11 +81,12 @@ async function spawnThread(url: URL, owner: WorkerOwner): Promise<EngineWorker> 
 async function spawnWebWorker(
   url: URL,
   owner: WorkerOwner,
+  signal?: AbortSignal,
   blob: boolean = url.origin !== globalThis.location?.origin,
 ): Promise<EngineWorker> {
-  const address = blob ? await blobURL(url) : url.href;
+  const address = blob ? await blobURL(url, signal) : url.href;
   try {
-    return await started(url, owner, (events) => {
+    return await started(url, owner, signal, (events) => {
       const worker = new Worker(address, { type: "module", name: "mimi-audio" });
       worker.onmessage = ({ data }) => {
         // A lock that the worker holds is free when it is gone, however it went.
@@ -109,8 +110,8 @@ async function spawnWebWorker(
   }
 }
 
-async function blobURL(url: URL): Promise<string> {
-  return URL.createObjectURL(new Blob([await fetchBytes(url)], { type: "text/javascript" }));
+async function blobURL(url: URL, signal?: AbortSignal): Promise<string> {
+  return URL.createObjectURL(new Blob([await fetchBytes(url, { signal })], { type: "text/javascript" }));
 }
 
 interface Events {
@@ -122,12 +123,19 @@ interface Events {
  * Waits for a worker's first message; from then on its owner hears of it. Owners come as an argument and not as properties
  * that are set later: Rollup takes those for what they are at first, and leaves out calls of functions that do nothing.
  */
-function started(url: URL, owner: WorkerOwner, start: (events: Events) => EngineWorker): Promise<EngineWorker> {
+function started(
+  url: URL,
+  owner: WorkerOwner,
+  signal: AbortSignal | undefined,
+  start: (events: Events) => EngineWorker,
+): Promise<EngineWorker> {
   return new Promise((resolve, reject) => {
+    signal?.throwIfAborted();
     let over = false, listening = false, running: EngineWorker | undefined;
     const failed = (reason: string, cause?: unknown) => {
       if (over) return;
       over = true;
+      signal?.removeEventListener("abort", abort);
       const what = listening ? "the worker ended" : "the worker did not start";
       const error = new EngineError("ERR_WORKER", `${what}: ${url.href}: ${reason}.`, { cause });
       if (listening) owner.onFailure(error);
@@ -136,13 +144,19 @@ function started(url: URL, owner: WorkerOwner, start: (events: Events) => Engine
     };
     const terminate = () => {
       over = true;
-      running!.terminate();
+      running?.terminate();
     };
+    const abort = () => {
+      terminate();
+      reject(signal!.reason);
+    };
+    signal?.addEventListener("abort", abort);
     const events: Events = {
       message(message) {
         if (over) return;
         if (listening) return owner.onMessage(message);
         listening = true;
+        signal?.removeEventListener("abort", abort);
         running!.busy(false);
         resolve({ ...running!, terminate });
       },
