@@ -39,13 +39,30 @@ for (const how of ["context", "model", "node"] as const) {
   });
 }
 
+/** What a page asks for to end the worker as if it had crashed. */
+async function letKill({ page }: Page): Promise<void> {
+  await page.exposeFunction("kill", async () => {
+    const [worker] = page.workers();
+    await worker.evaluate(() => close()).catch(() => {}); // it does not live to answer
+  });
+}
+
+test("restart() with another model where the old one was: refused, until the old one is back", async (browser) => {
+  const { site, page } = await open(browser), all = { ...site };
+  await letKill(page);
+  await page.page.exposeFunction("replace", (path: string, by: string) => void (site[path] = all[by]));
+  await page.call("load", "/mini/");
+  assert.deepEqual(await page.call("changedModel"), {
+    changed: "InvalidStateError ERR_WRONG_MODEL",
+    back: "nothing",
+    codes: 8,
+  });
+});
+
 for (const isolated of [true, false]) {
   test(`restart(), ${isolated ? "" : "not "}isolated: without a worker, without a model, then as before`, async (browser) => {
     const { site, page } = await open(browser, { isolated }, [/404/]), all = { ...site };
-    await page.page.exposeFunction("kill", async () => {
-      const [worker] = page.page.workers();
-      await worker.evaluate(() => close()).catch(() => {}); // it does not live to answer
-    });
+    await letKill(page);
     await page.page.exposeFunction("offer", (path: string, there: boolean) => {
       if (there) site[path] = all[path];
       else delete site[path];

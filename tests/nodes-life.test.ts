@@ -194,13 +194,20 @@ test("wrong calls, and classes that are made late", async (browser) => {
     fingerprint: "InvalidStateError ERR_WRONG_MODEL",
     written: "MimiRangeError ERR_CODE_OUT_OF_RANGE",
     link: "InvalidStateError ERR_WRONG_MODEL",
+    second: "InvalidStateError ERR_INVALID_STATE",
+    instead: "nothing",
+    buffer: "MimiRangeError ERR_OUT_OF_RANGE",
+    noEncoder: "InvalidStateError ERR_INVALID_STATE",
+    noDecoder: "InvalidStateError ERR_INVALID_STATE",
     fade: "MimiRangeError ERR_OUT_OF_RANGE",
     closedEnqueue: "InvalidStateError ERR_INVALID_STATE",
     closedEnd: "InvalidStateError ERR_INVALID_STATE",
     closedRestart: "InvalidStateError ERR_INVALID_STATE",
+    closedAbort: "nothing",
     worklet404: "EngineError ERR_WORKLET",
     lazy: "true",
     extended: "true",
+    latencies: "0.06,0.9,0.02",
   });
 });
 

@@ -57,6 +57,14 @@ for (const [sampleRate, isolated] of [[24000, true], [24000, false], [44100, tru
   });
 }
 
+test("readers: none gets frames of the one before, and a node that is closed gives what waits", async (browser) => {
+  const page = await open(browser, true), { at, first, waiting, rest } = await page.call("readers");
+  assert.ok(first >= at - 1, `a frame of ${first}, asked for at ${at}`);
+  assert.ok(waiting >= 5, `${waiting} frames wait`);
+  assert.ok(rest.length >= waiting, `${rest.length} of ${waiting} frames`);
+  rest.forEach((index, i) => assert.equal(index, rest[0] + i));
+});
+
 test("readable.pipeThrough(loss).pipeTo(writable): what comes is played, the pipe ends with its stream", async (browser) => {
   const page = await open(browser, false),
     r = await page.call("piped") as {

@@ -23,9 +23,12 @@ export interface MimiDecoderNodeOptions {
    * and holds writers back.
    */
   mode?: "live" | "playback";
-  /** Seconds of audio that should be left when the next frame arrives, 0.06 by default; grows with underruns. */
+  /**
+   * Seconds of audio that should be left when the next frame arrives; grows with underruns. 0.06 by default, or `maxBuffer`
+   * if that is less.
+   */
   buffer?: number;
-  /** Seconds that it grows to at most, 0.5 by default. */
+  /** Seconds that it grows to at most: 0.5 by default, or `buffer` if that is more. */
   maxBuffer?: number;
 }
 
@@ -87,7 +90,8 @@ export class DecoderCore extends NodeCore<ToDecoderTask, FromDecoderTask> {
 
   constructor(node: NodeLike, registration: Registration, options: MimiDecoderNodeOptions) {
     super(node, registration);
-    const { mode = "live", buffer = 0.06, maxBuffer = 0.5 } = options;
+    const { mode = "live", buffer = Math.min(0.06, options.maxBuffer ?? 1), maxBuffer = Math.max(0.5, buffer) } =
+      options;
     const { sampleRate } = node.context, { samplingRate, frameSize } = this.model.config;
     this.mode = mode;
     this.setup = { kind: "decoder", sampleRate, mode };
@@ -201,7 +205,7 @@ export class DecoderCore extends NodeCore<ToDecoderTask, FromDecoderTask> {
       },
       abort: () => {
         this.#writable = undefined;
-        if (!this.failed) this.clear();
+        if (!this.failed && !this.closed) this.clear();
       },
     }, { highWaterMark: 1 });
   }
@@ -238,6 +242,15 @@ export class DecoderCore extends NodeCore<ToDecoderTask, FromDecoderTask> {
     );
     this.tell({ type: "clear", order });
     this.#settle();
+  }
+
+  /** @throws {InvalidStateError} where codes of another encoder come in: mixed, they would be noise. */
+  checkSource(where: string, encoder: EncoderCore): void {
+    if (this.#sources.size === 0 || this.#sources.has(encoder)) return;
+    throw new InvalidStateError(
+      "ERR_INVALID_STATE",
+      `${where}: the decoder takes the codes of another encoder; disconnect that one first.`,
+    );
   }
 
   /** Takes frames of an encoder from a port. */

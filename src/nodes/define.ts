@@ -22,7 +22,8 @@ export interface MimiEncoder {
   readonly model: MimiModel;
   /**
    * Frames, one chunk each. Nothing is encoded before the first read; then at most 2 s wait, the oldest are dropped.
-   * It ends when the node, its context or its model is closed. After it is cancelled this is a new one.
+   * When the node, its context or its model is closed, it gives the frames that wait and ends. After it is cancelled this is
+   * a new one.
    */
   readonly readable: ReadableStream<EncodedFrame>;
   /**
@@ -39,11 +40,11 @@ export interface MimiEncoder {
   /**
    * After an `error` event: starts the worker again if it is gone, and goes on with a new stream.
    *
-   * @throws {InvalidStateError} on a closed node; {EngineError} where the worker does not start, or `ERR_WORKLET` where it
-   *   was the node's processor that failed.
+   * @throws {InvalidStateError} on a closed node, and `ERR_WRONG_MODEL` where the model's source has another one now;
+   *   {EngineError} where the worker does not start, or `ERR_WORKLET` where it was the node's processor that failed.
    */
   restart(): Promise<void>;
-  /** Frees what the node has in the worker and the worklet. Disconnect it as any node. */
+  /** Frees what the node has in the worker and the worklet; no audio passes any more. Disconnect it as any node. */
   close(): void;
 }
 
@@ -99,7 +100,8 @@ type ContextOf<Base extends NodeConstructor> = ConstructorParameters<Base>[0];
 
 export interface MimiNodes<Base extends NodeConstructor> {
   /**
-   * Passes audio through unchanged and turns it into codes. `connect(decoder)` also sends the codes to that decoder.
+   * Passes audio through unchanged and turns it into codes. `connect(decoder)` also sends the codes to that decoder, which
+   * takes those of one encoder at a time.
    *
    * Events: `error` with a typed `error`.
    */
@@ -137,7 +139,7 @@ export function defineMimiNodes<Base extends NodeConstructor>(AudioWorkletNode: 
     constructor(context: WorkletContext, options: MimiEncoderNodeOptions = {}) {
       const where = "MimiEncoderNode";
       checkOptions(where, options, ["numQuantizers"]);
-      const registration = registrationOf(where, context), { model } = registration;
+      const registration = registrationOf(where, context, "encoder"), { model } = registration;
       const { numQuantizers = Math.min(8, model.numQuantizers) } = options;
       if (!(Number.isInteger(numQuantizers) && numQuantizers >= 1 && numQuantizers <= model.numQuantizers)) {
         throw new MimiRangeError(
@@ -202,7 +204,7 @@ export function defineMimiNodes<Base extends NodeConstructor>(AudioWorkletNode: 
     constructor(context: WorkletContext, options: MimiDecoderNodeOptions = {}) {
       const where = "MimiDecoderNode";
       checkOptions(where, options, ["mode", "buffer", "maxBuffer"]);
-      const registration = registrationOf(where, context);
+      const registration = registrationOf(where, context, "decoder");
       checkDecoderOptions(where, options);
       try {
         super(context, DECODER, { outputChannelCount: [1] });
@@ -268,6 +270,12 @@ function checkDecoderOptions(where: string, { mode, buffer, maxBuffer }: MimiDec
         `${where}: ${name} must be from 0 to 1 seconds, got ${describe(value)}.`,
       );
     }
+  }
+  if (buffer !== undefined && maxBuffer !== undefined && buffer > maxBuffer) {
+    throw new MimiRangeError(
+      "ERR_OUT_OF_RANGE",
+      `${where}: buffer must be at most maxBuffer, ${maxBuffer} seconds, got ${buffer}.`,
+    );
   }
 }
 

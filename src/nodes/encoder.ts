@@ -52,7 +52,8 @@ export class EncoderCore extends NodeCore<ToEncoderTask, FromEncoderTask> {
   readonly #most: number;
   #queue: FrameData[] = [];
   #dropped = 0;
-  #reading = false;
+  /** Numbered, so that no frame is taken for one of a reader before. */
+  #reader: number | undefined;
   #readable: ReadableStream<EncodedFrame> | undefined;
   #controller: ReadableStreamDefaultController<EncodedFrame> | undefined;
   #wanted: (() => void) | undefined;
@@ -79,7 +80,7 @@ export class EncoderCore extends NodeCore<ToEncoderTask, FromEncoderTask> {
       { type: "attach", link, frame: this.#frame, lookahead: this.#lookahead } satisfies ToEncoderProcessor,
       transfer,
     );
-    if (this.#reading) this.tell({ type: "read", on: true });
+    if (this.#reader !== undefined) this.tell({ type: "read", reader: this.#reader });
     for (const [decoder, id] of this.#links) this.#connect(decoder, id);
   }
 
@@ -93,9 +94,9 @@ export class EncoderCore extends NodeCore<ToEncoderTask, FromEncoderTask> {
       pull: (controller) => this.#pull(controller),
       cancel: () => {
         this.#readable = this.#controller = undefined; // a stream that was cancelled cannot be read; the next one can
-        this.#reading = false;
+        this.#reader = undefined;
         this.#queue = [];
-        if (!this.failed) this.tell({ type: "read", on: false });
+        if (!this.failed) this.tell({ type: "read", reader: undefined });
         this.#wanted?.();
       },
     }, { highWaterMark: 0 }); // so that nothing is asked for before someone reads
@@ -106,14 +107,19 @@ export class EncoderCore extends NodeCore<ToEncoderTask, FromEncoderTask> {
   }
 
   async #pull(controller: ReadableStreamDefaultController<EncodedFrame>): Promise<void> {
-    if (!this.#reading) {
-      this.#reading = true;
-      if (!this.failed) this.tell({ type: "read", on: true });
+    if (this.#reader === undefined) {
+      this.#reader = this.#nextId++;
+      if (!this.failed) this.tell({ type: "read", reader: this.#reader });
     }
     while (this.#queue.length === 0) {
       await new Promise<void>((resolve) => this.#wanted = resolve);
       if (controller !== this.#controller) return; // closed or cancelled
     }
+    this.#give(controller);
+  }
+
+  /** The oldest frame that waits. */
+  #give(controller: ReadableStreamDefaultController<EncodedFrame>): void {
     const { codes, ...frame } = this.#queue.shift()!;
     controller.enqueue({
       codes: { data: codes, shape: [1, codes.length, 1] },
@@ -124,6 +130,7 @@ export class EncoderCore extends NodeCore<ToEncoderTask, FromEncoderTask> {
 
   protected receive(message: FromEncoderTask): void {
     if (message.type === "frame") {
+      if (message.reader !== this.#reader) return;
       this.#queue.push(message.frame);
       if (this.#queue.length > this.#most) {
         this.#queue.shift();
@@ -150,12 +157,14 @@ export class EncoderCore extends NodeCore<ToEncoderTask, FromEncoderTask> {
   }
 
   /**
-   * @throws {InvalidStateError} `ERR_WRONG_MODEL`; where one of the two is closed or has failed.
+   * @throws {InvalidStateError} `ERR_WRONG_MODEL`; where one of the two is closed or has failed, or the decoder has the
+   *   codes of another encoder.
    * @throws {MimiRangeError} `ERR_NUM_QUANTIZERS`.
    */
   checkLink(decoder: DecoderCore): void {
     const where = this.checkOpen("connect");
     decoder.checkOpen("input");
+    decoder.checkSource(where, this);
     if (decoder.model.fingerprint !== this.model.fingerprint) {
       throw new InvalidStateError(
         "ERR_WRONG_MODEL",
@@ -211,9 +220,9 @@ export class EncoderCore extends NodeCore<ToEncoderTask, FromEncoderTask> {
     this.#asked.clear();
     if (error) return; // a reader waits for restart() or close()
     for (const decoder of this.links) this.unlink(decoder);
-    this.#queue = [];
     const controller = this.#controller;
     this.#controller = undefined;
+    while (controller && this.#queue.length > 0) this.#give(controller); // to be read before the end
     controller?.close();
     this.#wanted?.();
   }

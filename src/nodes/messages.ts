@@ -105,8 +105,8 @@ export type FromPlayout = { type: "read"; samples: number };
 
 /** From the page to an encoder's task. */
 export type ToEncoderTask =
-  /** Whether the page wants frames. */
-  | { type: "read"; on: boolean }
+  /** Number of the reader in the page that wants frames, if there is one. */
+  | { type: "read"; reader: number | undefined }
   /** Frames also go to this port until it is closed. */
   | { type: "link"; id: number; port: MessagePort }
   | { type: "unlink"; id: number }
@@ -115,7 +115,7 @@ export type ToEncoderTask =
 
 /** From an encoder's task to the page. */
 export type FromEncoderTask =
-  | { type: "frame"; frame: FrameData }
+  | { type: "frame"; reader: number; frame: FrameData }
   | { type: "stats"; id: number; stats: EncoderTaskStats }
   | { type: "failed"; error: import("../engine/protocol.ts").ErrorData };
 

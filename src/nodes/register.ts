@@ -113,14 +113,23 @@ export function forgetModule(context: WorkletContext): void {
   modules.delete(context);
 }
 
-/** @throws {InvalidStateError} for a context that was not registered or is closed, or whose model is closed. */
-export function registrationOf(where: string, context: WorkletContext): Registration {
+/**
+ * @throws {InvalidStateError} for a context that was not registered or is closed, or whose model is closed or was loaded
+ *   without that part.
+ */
+export function registrationOf(where: string, context: WorkletContext, part: "encoder" | "decoder"): Registration {
   if (context?.state === "closed") {
     throw new InvalidStateError("ERR_INVALID_STATE", `${where}: the context is closed.`);
   }
   const registration = registrations.get(context);
   if (registration) {
     checkModelOpen(where, registration.engine);
+    if (!registration.model.memory[part]) {
+      throw new InvalidStateError(
+        "ERR_INVALID_STATE",
+        `${where}: the ${part} is not loaded; load the model with part: "both" or "${part}".`,
+      );
+    }
     return registration;
   }
   throw new InvalidStateError(

@@ -47,7 +47,7 @@ class EncoderTask {
   readonly #sampleRate: number;
   /** Messages are handled one after the other. */
   #last: Promise<void> = Promise.resolve();
-  #reading = false;
+  #reader: number | undefined;
   readonly #links = new Map<number, MessagePort>();
   /** Samples of the context that were read, of this stretch and in all. */
   #read = 0;
@@ -81,7 +81,7 @@ class EncoderTask {
   #order(message: ToEncoderTask): void {
     switch (message.type) {
       case "read":
-        this.#reading = message.on;
+        this.#reader = message.reader;
         break;
       case "link":
         this.#links.set(message.id, message.port);
@@ -97,7 +97,7 @@ class EncoderTask {
         return this.#encoder.close();
     }
     this.#link.port.postMessage(
-      { type: "listen", on: this.#reading || this.#links.size > 0 } satisfies ToCapture,
+      { type: "listen", on: this.#reader !== undefined || this.#links.size > 0 } satisfies ToCapture,
     );
   }
 
@@ -151,7 +151,7 @@ class EncoderTask {
     const frame: FrameData = { codes, index, timestamp, duration: microseconds(from + this.#frame) - timestamp };
     this.#stats.frames++;
     for (const port of this.#links.values()) port.postMessage(frame);
-    if (this.#reading) this.#tell({ type: "frame", frame });
+    if (this.#reader !== undefined) this.#tell({ type: "frame", reader: this.#reader, frame });
   }
 
   #fail(error: unknown): void {

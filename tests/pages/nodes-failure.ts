@@ -11,6 +11,8 @@ declare const globalThis: {
   kill(): Promise<void>;
   /** Whether the server has the file of a path. */
   offer(path: string, there: boolean): Promise<void>;
+  /** Gives the server the files of `by` for those of `path`. */
+  replace(path: string, by: string): Promise<void>;
 };
 
 /** An error's name and code where a node tells of one; within 5 s. */
@@ -101,6 +103,21 @@ export async function hardRestart(): Promise<Record<string, unknown>> {
   for (const node of [encoder, decoder]) node.close();
   await context.close();
   return result;
+}
+
+/** The worker dies, and where the model came from there is another one now, then the right one again. */
+export async function changedModel(): Promise<{ changed: string; back: string; codes: number }> {
+  const context = await liveContext(24000), encoder = new MimiEncoderNode(context), errors = errorsOf(encoder);
+  tone(context).connect(encoder);
+  await globalThis.kill();
+  await told(errors);
+  await globalThis.replace("/mini/", "/tiny/");
+  const changed = await failure(() => encoder.restart());
+  await globalThis.replace("/mini/", "/mini/");
+  const back = await failure(() => encoder.restart()), { value } = await encoder.readable.getReader().read();
+  encoder.close();
+  await context.close();
+  return { changed, back, codes: value!.codes.data.length };
 }
 
 /** A worklet that throws while it loads, and one whose processors do; then the right one. */

@@ -86,6 +86,23 @@ export async function stretches(
   return { from, track: pack(track), stretches };
 }
 
+/** A reader that is replaced while frames for it are under way, and one whose node is closed while frames wait. */
+export async function readers(): Promise<{ at: number; first: number; waiting: number; rest: number[] }> {
+  const context = await liveContext(24000), encoder = new MimiEncoderNode(context);
+  tone(context).connect(encoder);
+  const before = encoder.readable.getReader();
+  await before.read();
+  for (const end = Date.now() + 300; Date.now() < end;); // nothing arrives meanwhile
+  void before.cancel();
+  const at = context.currentTime * 1e6, reader = encoder.readable.getReader(), first = await reader.read();
+  await seconds(0.7);
+  const { queuedFrames } = await encoder.getStats(), rest: number[] = [];
+  encoder.close();
+  for (let frame; !(frame = await reader.read()).done;) rest.push(frame.value.index);
+  await context.close();
+  return { at, first: first.value!.timestamp, waiting: queuedFrames, rest };
+}
+
 /** encoder.readable -> every third frame is lost -> decoder.writable, until the encoder is closed. */
 export async function piped(): Promise<Record<string, unknown>> {
   const context = await liveContext(24000),

@@ -248,6 +248,8 @@ export async function refusals(other: string): Promise<Record<string, string>> {
   const elsewhere = await liveContext(24000), strange = await MimiModel.fromPretrained(other, { worker: true });
   await registerMimi(elsewhere, { model: strange });
   const encoder = new MimiEncoderNode(context), decoder = new MimiDecoderNode(context);
+  const decoderOnly = await MimiModel.fromPretrained(other, { worker: true, part: "decoder" });
+  const encoderOnly = await MimiModel.fromPretrained(other, { worker: true, part: "encoder" });
   const closed = new MimiDecoderNode(context), stranger = new MimiDecoderNode(elsewhere);
   closed.close();
   closed.close();
@@ -266,10 +268,28 @@ export async function refusals(other: string): Promise<Record<string, string>> {
     ),
     written: await failure(() => decoder.writable.getWriter().write([[70000]])),
     link: await failure(() => encoder.connect(stranger as unknown as AudioNode)),
+    second: await failure(() => {
+      encoder.connect(decoder);
+      new MimiEncoderNode(context).connect(decoder);
+    }),
+    instead: await failure(() => {
+      encoder.disconnect(decoder);
+      new MimiEncoderNode(context).connect(decoder);
+    }),
+    buffer: await failure(() => new MimiDecoderNode(context, { buffer: 0.3, maxBuffer: 0.2 })),
+    noEncoder: await failure(async () => {
+      await registerMimi(elsewhere, { model: decoderOnly });
+      new MimiEncoderNode(elsewhere);
+    }),
+    noDecoder: await failure(async () => {
+      await registerMimi(elsewhere, { model: encoderOnly });
+      new MimiDecoderNode(elsewhere);
+    }),
     fade: await failure(() => decoder.clear({ fade: -1 })),
     closedEnqueue: await failure(() => closed.enqueue(codes)),
     closedEnd: await failure(() => closed.end()),
     closedRestart: await failure(() => closed.restart()),
+    closedAbort: await failure(() => closed.writable.abort()),
     worklet404: await failure(() => registerMimi(bare, { model: model!, workletUrl: "/nowhere.js" })),
   };
   await registerMimi(bare, { model: model! });
@@ -279,10 +299,13 @@ export async function refusals(other: string): Promise<Record<string, string>> {
     mine = true;
   }
   const mine = new Mine(bare);
+  const latencies = [{}, { buffer: 0.9 }, { maxBuffer: 0.02 }].map((options) =>
+    new MimiDecoderNode(bare, options).latency
+  );
   const extended = mine.mine && mine instanceof Mine && mine instanceof MimiDecoderNode && mine.bufferedFrames === 0;
   for (const c of [bare, context, elsewhere]) await c.close();
-  strange.close();
-  return { ...results, lazy: String(lazy), extended: String(extended) };
+  for (const each of [strange, decoderOnly, encoderOnly]) each.close();
+  return { ...results, lazy: String(lazy), extended: String(extended), latencies: latencies.join() };
 }
 
 /** The worker dies in the middle of a stream, and is started again. */
