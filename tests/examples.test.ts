@@ -90,6 +90,19 @@ test("microphone: what goes wrong is said", (browser) =>
     assert.match(await text(page, "alert"), /^The microphone was not allowed\./);
   }));
 
+test("tokens: a worker that dies is told of, and the next answer gets another", (browser) =>
+  example("token-stream", async (url) => {
+    const { page } = await browser.open(url);
+    await page.getByRole("button", { name: "Play" }).click();
+    await reaches(page, "played", 40); // by then the page waits for the end
+    await page.workers()[0].evaluate(() => close()).catch(() => {}); // it does not live to answer
+    await says(page, "Not connected.");
+    assert.match(await text(page, "alert"), /^The worker with the codec ended/);
+    await page.getByRole("button", { name: "Play" }).click();
+    await reaches(page, "played", 5);
+    assert.equal(await page.getByRole("alert").count(), 0);
+  }));
+
 test("tokens: play to the end, and barge in", (browser) =>
   example("token-stream", async (url) => {
     const { page } = await browser.open(url);

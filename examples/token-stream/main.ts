@@ -77,7 +77,11 @@ class Player {
       if (message.fingerprint !== this.#decoder.model.fingerprint) return complain("The server uses another model.");
       return this.#raster.clear(message.frames);
     }
-    await this.#decoder.end();
+    try {
+      await this.#decoder.end();
+    } catch {
+      return; // the node's error event tells
+    }
     if (message.answer === this.#answer) this.#over("Played to the end.");
   }
 
