@@ -65,6 +65,13 @@ test("readers: none gets frames of the one before, and a node that is closed giv
   rest.forEach((index, i) => assert.equal(index, rest[0] + i));
 });
 
+test("a writer that is held back is aborted at once", async (browser) => {
+  const page = await open(browser, false), { before, after, bufferedFrames, reason } = await page.call("aborted");
+  assert.ok(after < before + 20, `${after - before} of 100 frames were played after that`);
+  assert.equal(bufferedFrames, 0);
+  assert.equal(reason, "nothing", "the write was done");
+});
+
 test("readable.pipeThrough(loss).pipeTo(writable): what comes is played, the pipe ends with its stream", async (browser) => {
   const page = await open(browser, false),
     r = await page.call("piped") as {

@@ -187,10 +187,12 @@ export class DecoderCore extends NodeCore<ToDecoderTask, FromDecoderTask> {
 
   get writable(): WritableStream<DecoderInput> {
     return this.#writable ??= new WritableStream<DecoderInput>({
-      write: async (input) => {
+      start: ({ signal }) => signal.addEventListener("abort", () => this.#wake()),
+      write: async (input, { signal }) => {
         try {
           this.enqueue(input);
-          while (this.mode === "playback" && this.#ahead() > AHEAD) {
+          // A stream is aborted when its write is over.
+          while (this.mode === "playback" && this.#ahead() > AHEAD && !signal.aborted) {
             await new Promise<void>((resolve) => this.#waiting.push(resolve));
             this.checkOpen("writable");
           }

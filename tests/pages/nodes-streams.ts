@@ -103,6 +103,23 @@ export async function readers(): Promise<{ at: number; first: number; waiting: n
   return { at, first: first.value!.timestamp, waiting: queuedFrames, rest };
 }
 
+/** A writer that is held back, and aborted. */
+export async function aborted(): Promise<{ before: number; after: number; bufferedFrames: number; reason: string }> {
+  const context = await liveContext(24000), decoder = new MimiDecoderNode(context, { mode: "playback" });
+  decoder.connect(context.destination);
+  const writer = decoder.writable.getWriter();
+  const write = failure(() => writer.write(Array.from({ length: 4 }, () => Array(100).fill(7))));
+  await new Promise((resolve) => decoder.addEventListener("playing", resolve));
+  await seconds(0.2);
+  const before = decoder.playedFrames;
+  await writer.abort();
+  await seconds(0.2);
+  const { playedFrames: after, bufferedFrames } = decoder;
+  decoder.close();
+  await context.close();
+  return { before, after, bufferedFrames, reason: await write };
+}
+
 /** encoder.readable -> every third frame is lost -> decoder.writable, until the encoder is closed. */
 export async function piped(): Promise<Record<string, unknown>> {
   const context = await liveContext(24000),
