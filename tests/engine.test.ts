@@ -141,6 +141,9 @@ test("options that cannot be", async () => {
     assert.rejects(MimiModel.fromPretrained(TINY, options as { worker: true }), { name: "MimiTypeError", code });
   await wrong({ worker: "yes" }, "ERR_INVALID_ARGUMENT");
   await wrong({ worker: { file: "x" } }, "ERR_INVALID_ARGUMENT");
+  await wrong({ worker: { url: "http://" } }, "ERR_INVALID_ARGUMENT");
+  await wrong({ worker: { url: 5 } }, "ERR_INVALID_ARGUMENT");
+  await wrong({ worker: { blob: "no" } }, "ERR_INVALID_ARGUMENT");
   await wrong({ worker: true, backend: wasm() }, "ERR_INVALID_ARGUMENT");
 });
 

@@ -131,7 +131,8 @@ export function checkOptions(where: string, options: unknown, known: readonly st
   }
 }
 
-/** A runtime's message, `ENOENT: no such file or directory`, without the call and path that ours name already. */
+/** A runtime's message, `ENOENT: no such file or directory`, without the call and path that ours name already, and no period. */
 export function reasonOf(cause: unknown): string {
-  return (cause as Error).message.replace(/, \w+ '.*$/, "");
+  const message = cause instanceof Error ? cause.message : String(cause);
+  return message.replace(/, \w+ '.*$/, "").replace(/\.$/, "");
 }

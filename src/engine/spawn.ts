@@ -45,7 +45,31 @@ export function checkWorkerOption(where: string, option: unknown): WorkerOptions
     );
   }
   checkOptions(`${where}: worker`, option, ["url", "blob"]);
+  const { url, blob } = option as WorkerOptions;
+  if (url !== undefined) checkAddress(`${where}: worker.url`, url);
+  checkBlob(`${where}: worker.blob`, blob);
   return option;
+}
+
+/**
+ * The address that an option gives; of a page, it may be relative.
+ *
+ * @throws {MimiTypeError} for what is no address.
+ */
+export function checkAddress(where: string, address: unknown): URL {
+  const base = runtime.hasFiles() ? import.meta.url : globalThis.location?.href;
+  try {
+    if (typeof address === "string" || address instanceof URL) return new URL(address, base);
+  } catch {
+    // neither is what cannot be parsed
+  }
+  throw new MimiTypeError("ERR_INVALID_ARGUMENT", `${where} must be an address, got ${describe(address)}.`);
+}
+
+/** @throws {MimiTypeError} for what is neither true, false nor undefined. */
+export function checkBlob(where: string, blob: unknown): void {
+  if (blob === undefined || typeof blob === "boolean") return;
+  throw new MimiTypeError("ERR_INVALID_ARGUMENT", `${where} must be true or false, got ${describe(blob)}.`);
 }
 
 /**
@@ -54,10 +78,7 @@ export function checkWorkerOption(where: string, option: unknown): WorkerOptions
  * @throws {EngineError} `ERR_WORKER` where it does not start; and the signal's reason.
  */
 export function spawn(options: WorkerOptions, owner: WorkerOwner, signal?: AbortSignal): Promise<EngineWorker> {
-  const url = new URL(
-    options.url ?? workerFile(),
-    runtime.hasFiles() ? import.meta.url : globalThis.location?.href,
-  );
+  const url = checkAddress("worker.url", options.url ?? workerFile());
   return runtime.hasFiles() ? spawnThread(url, owner, signal) : spawnWebWorker(url, owner, signal, options.blob);
 }
 

@@ -14,6 +14,7 @@ import {
 } from "../core/errors.ts";
 import { MimiModel } from "../core/model.ts";
 import type { Engine } from "../engine/engine.ts";
+import { checkAddress, checkBlob } from "../engine/spawn.ts";
 import { engineOf } from "../load.ts";
 
 /** What is needed of a context, whoever implements it. */
@@ -62,7 +63,9 @@ const registrations = new WeakMap<WorkletContext, Registration>();
 export async function registerMimi(context: WorkletContext, options: RegisterOptions): Promise<void> {
   const where = "registerMimi";
   checkOptions(where, options, ["model", "workletUrl", "blob"]);
-  const { model, workletUrl, blob = false } = options ?? {};
+  const { model, workletUrl = new URL("./worklet.js", import.meta.url), blob = false } = options ?? {};
+  const url = checkAddress(`${where}: workletUrl`, workletUrl);
+  checkBlob(`${where}: blob`, blob);
   if (!(model instanceof MimiModel)) {
     throw new MimiTypeError("ERR_INVALID_ARGUMENT", `${where}: model must be a MimiModel, got ${describe(model)}.`);
   }
@@ -81,7 +84,6 @@ export async function registerMimi(context: WorkletContext, options: RegisterOpt
   }
   let loading = modules.get(context);
   if (!loading) {
-    const url = new URL(workletUrl ?? new URL("./worklet.js", import.meta.url), globalThis.location?.href);
     modules.set(context, loading = addModule(context.audioWorklet, url, blob));
     loading.catch(() => modules.delete(context)); // to be tried again
   }
