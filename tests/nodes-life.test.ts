@@ -185,6 +185,8 @@ test("wrong calls, and classes that are made late", async (browser) => {
   assert.deepEqual(await p.call("refusals", `${url}/tiny/`), {
     unregistered: "InvalidStateError ERR_INVALID_STATE",
     modelHere: "InvalidStateError ERR_INVALID_STATE",
+    workletUrl: "MimiTypeError ERR_INVALID_ARGUMENT",
+    blob: "MimiTypeError ERR_INVALID_ARGUMENT",
     noModel: "MimiTypeError ERR_INVALID_ARGUMENT",
     quantizers: "MimiRangeError ERR_NUM_QUANTIZERS",
     option: "MimiTypeError ERR_INVALID_ARGUMENT",
@@ -207,6 +209,7 @@ test("wrong calls, and classes that are made late", async (browser) => {
     worklet404: "EngineError ERR_WORKLET",
     lazy: "true",
     extended: "true",
+    mono: "1",
     latencies: "0.06,0.9,0.02",
   });
 });

@@ -69,8 +69,8 @@ class Session {
     this.#encoder.connect(this.#gains.original).connect(context.destination);
     this.#levels = { in: new Level(this.#encoder), out: new Level(this.#decoder) };
     for (const node of [this.#encoder, this.#decoder]) {
-      node.addEventListener("error", (event) => {
-        complain((event as ErrorEvent).error);
+      node.addEventListener("error", ({ error }) => {
+        complain(error);
         element("again").hidden = false;
       });
     }

@@ -37,8 +37,8 @@ class Player {
   constructor(context: AudioContext, socket: WebSocket) {
     const decoder = this.#decoder = new MimiDecoderNode(context, { mode: "playback" }), { model } = decoder;
     decoder.connect(context.destination);
-    decoder.addEventListener("error", (event) => {
-      complain((event as ErrorEvent).error);
+    decoder.addEventListener("error", ({ error }) => {
+      complain(error);
       player = undefined; // the next press of the button makes another
       this.close();
     });

@@ -11,9 +11,47 @@ import { DECODER, ENCODER } from "./messages.ts";
 import type { NodeLike } from "./node.ts";
 import { forgetModule, registrationOf, type WorkletContext } from "./register.ts";
 
-export interface MimiEncoderNodeOptions {
+/** Those of any audio node, such as `channelCount`, and: */
+export interface MimiEncoderNodeOptions extends AudioNodeOptions {
   /** Value that the parameter `numQuantizers` begins with: 8, or what the model has if that is less. */
   numQuantizers?: number;
+}
+
+/** When it was, in microseconds of the context's clock. */
+export type MimiEvent = CustomEvent<{ timestamp: number }>;
+/** When it began and how long it was, in microseconds of the context's clock. */
+export type MimiSpanEvent = CustomEvent<{ timestamp: number; duration: number }>;
+
+/** Events of both nodes, by their names. */
+export interface MimiNodeEvents {
+  /** The node has failed, with a typed `error`; see {@link MimiEncoder.restart}. */
+  error: ErrorEvent;
+}
+
+/** Events of a decoder node besides those, by their names. */
+export interface MimiDecoderEvents {
+  /** Sound begins. */
+  playing: MimiEvent;
+  /** The buffer ran dry; told when the silence is over. */
+  underrun: MimiSpanEvent;
+  /** In live mode more waited than should, and so much was left out. */
+  overflow: MimiSpanEvent;
+  /** A stream was played to its end. */
+  ended: MimiEvent;
+}
+
+/** The methods of an EventTarget for these events; others go to those of the base. */
+export interface Listening<Events> {
+  addEventListener<Type extends keyof Events>(
+    type: Type,
+    listener: (event: Events[Type]) => void,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  removeEventListener<Type extends keyof Events>(
+    type: Type,
+    listener: (event: Events[Type]) => void,
+    options?: boolean | EventListenerOptions,
+  ): void;
 }
 
 /** What an encoder node adds to an AudioWorkletNode. */
@@ -101,24 +139,24 @@ type ContextOf<Base extends NodeConstructor> = ConstructorParameters<Base>[0];
 export interface MimiNodes<Base extends NodeConstructor> {
   /**
    * Passes audio through unchanged and turns it into codes. `connect(decoder)` also sends the codes to that decoder, which
-   * takes those of one encoder at a time.
-   *
-   * Events: `error` with a typed `error`.
+   * takes those of one encoder at a time. Events: {@link MimiNodeEvents}.
    */
   MimiEncoderNode: new (
     context: ContextOf<Base>,
     options?: MimiEncoderNodeOptions,
-  ) => Omit<InstanceType<Base>, keyof MimiEncoder> & MimiEncoder;
+  ) => Listening<MimiNodeEvents> & Omit<InstanceType<Base>, keyof MimiEncoder> & MimiEncoder;
   /**
-   * Turns codes into audio, one channel. What is connected to its input is not heard.
-   *
-   * Events: `playing`, `underrun`, `overflow` and `ended`, with `detail.timestamp` (and `duration`) in microseconds of the
-   * context's clock; `error` with a typed `error`.
+   * Turns codes into audio, one channel. What is connected to its input is not heard. Events: {@link MimiNodeEvents} and
+   * {@link MimiDecoderEvents}.
    */
   MimiDecoderNode: new (
     context: ContextOf<Base>,
     options?: MimiDecoderNodeOptions,
-  ) => Omit<InstanceType<Base>, keyof MimiDecoder> & MimiDecoder;
+  ) =>
+    & Listening<MimiNodeEvents>
+    & Listening<MimiDecoderEvents>
+    & Omit<InstanceType<Base>, keyof MimiDecoder>
+    & MimiDecoder;
 }
 
 /** What nodes do, by node. No private fields: a node's constructor has to catch what its base throws. */
@@ -138,9 +176,9 @@ export function defineMimiNodes<Base extends NodeConstructor>(AudioWorkletNode: 
     // deno-lint-ignore constructor-super -- it is called, inside try
     constructor(context: WorkletContext, options: MimiEncoderNodeOptions = {}) {
       const where = "MimiEncoderNode";
-      checkOptions(where, options, ["numQuantizers"]);
+      checkOptions(where, options, ["numQuantizers", "channelCount", "channelCountMode", "channelInterpretation"]);
       const registration = registrationOf(where, context, "encoder"), { model } = registration;
-      const { numQuantizers = Math.min(8, model.numQuantizers) } = options;
+      const { numQuantizers = Math.min(8, model.numQuantizers), ...nodeOptions } = options;
       if (!(Number.isInteger(numQuantizers) && numQuantizers >= 1 && numQuantizers <= model.numQuantizers)) {
         throw new MimiRangeError(
           "ERR_NUM_QUANTIZERS",
@@ -150,7 +188,7 @@ export function defineMimiNodes<Base extends NodeConstructor>(AudioWorkletNode: 
         );
       }
       try {
-        super(context, ENCODER, { parameterData: { numQuantizers } });
+        super(context, ENCODER, { ...nodeOptions, parameterData: { numQuantizers } });
       } catch (cause) {
         throw notRegistered(where, context, cause);
       }

@@ -27,7 +27,16 @@ export const MimiDecoderNode: MimiNodes<typeof AudioWorkletNode>["MimiDecoderNod
 export type MimiDecoderNode = InstanceType<typeof MimiDecoderNode>;
 
 export type { MimiDecoder, MimiEncoder, MimiNodes };
-export { defineMimiNodes, type MimiEncoderNodeOptions, type NodeConstructor } from "./define.ts";
+export {
+  defineMimiNodes,
+  type Listening,
+  type MimiDecoderEvents,
+  type MimiEncoderNodeOptions,
+  type MimiEvent,
+  type MimiNodeEvents,
+  type MimiSpanEvent,
+  type NodeConstructor,
+} from "./define.ts";
 export { registerMimi, type RegisterOptions, type WorkletContext } from "./register.ts";
 export type { EncodedFrame, EncoderStats } from "./encoder.ts";
 export type { DecoderInput, DecoderStats, MimiDecoderNodeOptions } from "./decoder.ts";

@@ -257,6 +257,8 @@ export async function refusals(other: string): Promise<Record<string, string>> {
   const results = {
     unregistered: await failure(() => new MimiEncoderNode(bare)),
     modelHere: await failure(() => registerMimi(context, { model: here })),
+    workletUrl: await failure(() => registerMimi(context, { model: model!, workletUrl: "http://" })),
+    blob: await failure(() => registerMimi(context, { model: model!, blob: "no" as never })),
     noModel: await failure(() => registerMimi(context, {} as never)),
     quantizers: await failure(() => new MimiEncoderNode(context, { numQuantizers: 99 })),
     option: await failure(() => new MimiDecoderNode(context, { delay: 3 } as never)),
@@ -299,13 +301,20 @@ export async function refusals(other: string): Promise<Record<string, string>> {
     mine = true;
   }
   const mine = new Mine(bare);
+  const mono = new MimiEncoderNode(bare, { channelCount: 1, channelCountMode: "explicit" }).channelCount;
   const latencies = [{}, { buffer: 0.9 }, { maxBuffer: 0.02 }].map((options) =>
     new MimiDecoderNode(bare, options).latency
   );
   const extended = mine.mine && mine instanceof Mine && mine instanceof MimiDecoderNode && mine.bufferedFrames === 0;
   for (const c of [bare, context, elsewhere]) await c.close();
   for (const each of [strange, decoderOnly, encoderOnly]) each.close();
-  return { ...results, lazy: String(lazy), extended: String(extended), latencies: latencies.join() };
+  return {
+    ...results,
+    lazy: String(lazy),
+    extended: String(extended),
+    mono: String(mono),
+    latencies: latencies.join(),
+  };
 }
 
 /** The worker dies in the middle of a stream, and is started again. */
