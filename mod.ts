@@ -11,19 +11,13 @@
  *
  * @module
  */
-export { type LoadOptions, MimiFeatureExtractor, MimiModel } from "./src/load.ts";
+export { type CodecLoadOptions, LatentModel, type LoadOptions, MimiFeatureExtractor, MimiModel } from "./src/load.ts";
 export type { ModelFiles, ModelSource } from "./src/hub/source.ts";
 export type { Progress } from "./src/hub/files.ts";
 
 export { MimiConfig, type MimiConfigFields } from "./src/core/config.ts";
-export type {
-  DecodeOptions,
-  DecodeOutput,
-  EncodeOptions,
-  EncodeOutput,
-  ForwardOptions,
-  ModelMemory,
-} from "./src/core/model.ts";
+export type { EncodeOptions, EncodeOutput, ForwardOptions } from "./src/core/model.ts";
+export type { DecodeOptions, DecodeOutput, EncodeRowsOptions, ModelMemory } from "./src/core/codec-model.ts";
 export type {
   EncodeCallOptions,
   MimiDecoder,
@@ -69,3 +63,27 @@ export type {
   StateData,
   TensorSource,
 } from "./src/core/backend.ts";
+
+export { mimi } from "./src/core/mimi.ts";
+export type { Codec, CodecConfig, Layout, Placement } from "./src/core/codec.ts";
+export type { EncodeLatentsOutput } from "./src/core/latent-model.ts";
+export type { LatentDecoder, LatentEncoder, LatentEncoderOptions } from "./src/core/latent-handles.ts";
+export type { Latents } from "./src/core/latents.ts";
+export type {
+  ActivationLayer,
+  AttentionLayer,
+  ConvLayer,
+  ConvTransposeLayer,
+  DequantizeLayer,
+  Layer,
+  LayerNormLayer,
+  LinearLayer,
+  Network,
+  PadMode,
+  QuantizeLayer,
+  ResidualLayer,
+  ResidualQuantizer,
+  ScaleLayer,
+  StateSpec,
+  TensorSpec,
+} from "./src/core/network.ts";

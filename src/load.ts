@@ -3,13 +3,15 @@
  *
  * @module
  */
-import { checkOptions, MimiTypeError } from "./core/errors.ts";
+import type { Codec, CodecConfig } from "./core/codec.ts";
+import { checkOptions, describe, MimiTypeError } from "./core/errors.ts";
 import { MimiFeatureExtractor as CoreFeatureExtractor } from "./core/features.ts";
+import { LatentModel as CoreLatentModel } from "./core/latent-model.ts";
 import { MimiModel as CoreModel } from "./core/model.ts";
 import { Engine } from "./engine/engine.ts";
 import { checkWorkerOption, type WorkerOptions } from "./engine/spawn.ts";
 import type { ModelSource } from "./hub/source.ts";
-import { checkParts, loadParts, openFolder, type PartsOptions, readFields } from "./parts.ts";
+import { checkParts, loadCodec, loadParts, openFolder, type PartsOptions, readFields } from "./parts.ts";
 import { resolveSource } from "./resolve.ts";
 
 /** Where and how a model is loaded. */
@@ -78,6 +80,48 @@ export class MimiModel extends CoreModel {
     const { engine, parts } = await Engine.load(resolved, options, worker), model = new MimiModel(parts);
     engines.set(model, engine);
     return model;
+  }
+}
+
+/** Where and how a codec of one's own is loaded. It runs in this thread: its functions cannot go to another. */
+export interface CodecLoadOptions<C extends CodecConfig> extends Omit<PartsOptions, "numQuantizers" | "config"> {
+  codec: Codec<C>;
+  /** What `codec.parseConfig` reads in place of the source's `config.json`. */
+  config?: unknown;
+}
+
+const CODEC_OPTIONS: string[] = [
+  ...OPTIONS.filter((option) => !["numQuantizers", "worker"].includes(option)),
+  "codec",
+];
+
+/** A codec whose frames are latents, with the way to load it. */
+export class LatentModel<C extends CodecConfig> extends CoreLatentModel<C> {
+  /**
+   * Loads a model of a codec that is not this library's own.
+   *
+   * ```ts
+   * const model = await LatentModel.fromPretrained("./model.safetensors", { codec: pocketTts });
+   * const { latents } = await model.encode(samples);
+   * ```
+   *
+   * @param source as {@link MimiModel.fromPretrained} takes it.
+   * @throws as {@link MimiModel.fromPretrained} does; {@link MimiTypeError} for a codec whose networks are none.
+   */
+  static async fromPretrained<C extends CodecConfig>(
+    source: ModelSource,
+    options: CodecLoadOptions<C>,
+  ): Promise<LatentModel<C>> {
+    const where = "fromPretrained";
+    checkOptions(where, options, CODEC_OPTIONS);
+    const { codec, config, ...rest } = options;
+    if (typeof codec?.parseConfig !== "function" || typeof codec.decoder !== "function") {
+      throw new MimiTypeError("ERR_INVALID_ARGUMENT", `${where}: codec must be a Codec, got ${describe(codec)}.`);
+    }
+    checkParts(where, rest);
+    const parsed = config === undefined ? undefined : codec.parseConfig(config);
+    const parts = await loadCodec(where, codec, await resolveSource(source), { ...rest, config: parsed });
+    return new LatentModel(codec, parts);
   }
 }
 

@@ -5,13 +5,17 @@
  */
 import { wasm } from "./backends/wasm/mod.ts";
 import type { Backend, Precision, Program } from "./core/backend.ts";
+import { checkNetwork } from "./core/check-network.ts";
 import { openCheckpoint } from "./core/checkpoint.ts";
+import type { Codec, CodecConfig } from "./core/codec.ts";
+import type { ModelParts } from "./core/codec-model.ts";
 import { checkNumQuantizers } from "./core/codes.ts";
 import { MimiConfig, type MimiConfigFields } from "./core/config.ts";
 import { describe, FormatError, LoadError, MimiTypeError, NotSupportedError } from "./core/errors.ts";
 import { fingerprint } from "./core/fingerprint.ts";
-import { decoderNetwork, encoderNetwork } from "./core/mimi.ts";
+import { mimi } from "./core/mimi.ts";
 import type { MimiModelParts } from "./core/model.ts";
+import type { Network } from "./core/network.ts";
 import { type ByteSource, Safetensors } from "./core/safetensors.ts";
 import { MOST_JSON_BYTES, open, type Progress, readJSON } from "./hub/files.ts";
 import { openRepositoryFile } from "./hub/repository.ts";
@@ -83,8 +87,14 @@ export function checkParts(where: string, options: PartsOptions): void {
   }
 }
 
+/** {@link PartsOptions} of any codec. */
+export interface CodecPartsOptions<C extends CodecConfig> extends Omit<PartsOptions, "numQuantizers" | "config"> {
+  /** A configuration in place of the source's `config.json`. */
+  config?: C;
+}
+
 /**
- * Loads what {@link PartsOptions} ask for.
+ * Loads what {@link PartsOptions} ask for of Mimi.
  *
  * @throws {LoadError | FormatError} for files that are not there or not right.
  * @throws {MimiRangeError} `ERR_NUM_QUANTIZERS`.
@@ -96,34 +106,49 @@ export async function loadParts(
   options: PartsOptions,
 ): Promise<MimiModelParts> {
   checkParts(where, options);
+  const { config: given, numQuantizers: asked, ...rest } = options;
+  const config = given === undefined || given instanceof MimiConfig ? given : new MimiConfig(given);
+  const codebooks = (c: MimiConfig) => checkNumQuantizers(where, asked, c, c.numQuantizers);
+  const parts = await loadCodec(where, mimi, source, { ...rest, config }, codebooks);
+  return { ...parts, numQuantizers: codebooks(parts.config) };
+}
+
+/**
+ * Loads a codec.
+ *
+ * @param codebooks to load, where the codec has any.
+ * @throws {MimiTypeError} where the codec's networks are none.
+ * @throws as {@link loadParts} does.
+ */
+export async function loadCodec<C extends CodecConfig>(
+  where: string,
+  codec: Codec<C>,
+  source: ResolvedSource,
+  options: CodecPartsOptions<C>,
+  codebooks: (config: C) => number | undefined = () => undefined,
+): Promise<ModelParts<C>> {
   const { part = "both", precision = "f32", signal } = options;
   const backend = typeof options.backend === "object" ? options.backend : wasm(), available = await backend.available();
   if (available !== true) {
     throw new NotSupportedError(`${where}: the ${backend.name} backend cannot run here: ${available}.`);
   }
 
-  const opened = await openSource(source, options), programs: { encoder?: Program; decoder?: Program } = {};
+  const opened = await openSource(codec, source, options), programs: { encoder?: Program; decoder?: Program } = {};
   try {
-    const { config } = opened,
-      numQuantizers = checkNumQuantizers(where, options.numQuantizers, config, config.numQuantizers);
-    const networks = {
-      ...(part !== "decoder" && { encoder: encoderNetwork(config, numQuantizers) }),
-      ...(part !== "encoder" && { decoder: decoderNetwork(config, numQuantizers) }),
+    const { config } = opened, count = codebooks(config);
+    const networks: { encoder?: Network; decoder?: Network } = {
+      encoder: part === "decoder" ? undefined : codec.encoder?.(config, count),
+      decoder: part === "encoder" ? undefined : codec.decoder(config, count),
     };
-    const weights = openCheckpoint(await fresh(opened.weights, Safetensors.open), config, Object.values(networks));
+    const both = [networks.encoder, networks.decoder].filter((network) => network !== undefined);
+    for (const network of both) checkNetwork(`${where}: codec ${codec.modelType}, to ${network.direction}`, network);
+    const weights = openCheckpoint(await fresh(opened.weights, Safetensors.open), codec, config, both);
     for (const half of ["encoder", "decoder"] as const) {
       signal?.throwIfAborted();
       if (networks[half]) programs[half] = await backend.compile(networks[half], weights, { precision });
     }
     signal?.throwIfAborted();
-    const quantize = encoderNetwork(config).layers.find((l) => l.kind === "quantize")!;
-    return {
-      config,
-      numQuantizers,
-      backend,
-      ...programs,
-      fingerprint: await fingerprint(weights, quantize.quantizers[0]),
-    };
+    return { config, backend, ...programs, fingerprint: await fingerprint(weights, codec.decoder(config)) };
   } catch (error) {
     programs.encoder?.close();
     programs.decoder?.close();
@@ -133,15 +158,13 @@ export async function loadParts(
   }
 }
 
-async function openSource(
+async function openSource<C extends CodecConfig>(
+  codec: Codec<C>,
   source: ResolvedSource,
-  options: PartsOptions,
-): Promise<{ config: MimiConfig; weights: ByteSource }> {
-  const { config: given, file = "model.safetensors" } = options;
-  const folder = openFolder(source, options);
-  const config = given !== undefined
-    ? given instanceof MimiConfig ? given : new MimiConfig(given)
-    : await readFields(folder, "config.json", MimiConfig.fromJSON);
+  options: CodecPartsOptions<C>,
+): Promise<{ config: C; weights: ByteSource }> {
+  const { file = "model.safetensors" } = options, folder = openFolder(source, options);
+  const config = options.config ?? await readFields(folder, "config.json", (json) => codec.parseConfig(json));
   return { config, weights: await folder(file) };
 }
 
@@ -169,7 +192,7 @@ async function fresh<T>(source: ByteSource, read: (source: ByteSource) => Promis
 }
 
 /** A function that opens the files of a source by their name. */
-export function openFolder(source: ResolvedSource, options: PartsOptions): Folder {
+export function openFolder(source: ResolvedSource, options: Omit<PartsOptions, "config">): Folder {
   // Weights that a source names itself leave nothing to choose.
   const named = source.kind === "files" || source.kind === "location" && isWeights(new URL(source.href));
   if (named && options.file !== undefined) {
@@ -180,7 +203,7 @@ export function openFolder(source: ResolvedSource, options: PartsOptions): Folde
       }.`,
     );
   }
-  const limits = (file: string): PartsOptions & { most?: number } =>
+  const limits = (file: string): typeof options & { most?: number } =>
     file.endsWith(".json") ? { ...options, most: MOST_JSON_BYTES } : options;
   switch (source.kind) {
     case "repository":
@@ -194,7 +217,7 @@ export function openFolder(source: ResolvedSource, options: PartsOptions): Folde
         throw new LoadError("ERR_NOT_FOUND", `fromPretrained: the source has no ${file}.`);
       };
     case "location": {
-      // A weights file stands for the folder that it is in; without a config.json beside it, it is kyutai/mimi's.
+      // A weights file stands for the folder that it is in; without a config.json beside it, it is the published model's.
       const at = new URL(source.href), folder = new URL(at);
       if (!named) folder.pathname = at.pathname.replace(/\/?$/, "/");
       return async (file) => {
@@ -216,9 +239,9 @@ function isWeights(address: URL): boolean {
   return address.pathname.endsWith(".safetensors");
 }
 
-/** The configuration of `kyutai/mimi`, as if it lay beside the weights. */
+/** The configuration of the published model, as if it lay beside the weights: defaults alone. */
 function official(): ByteSource {
-  const bytes = new TextEncoder().encode(JSON.stringify(new MimiConfig()));
+  const bytes = new TextEncoder().encode("{}");
   return {
     name: "config.json",
     size: bytes.length,

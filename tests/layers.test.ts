@@ -9,7 +9,7 @@ import type { Ports, TensorSource } from "../src/core/backend.ts";
 import { openCheckpoint } from "../src/core/checkpoint.ts";
 import type { MimiConfigFields } from "../src/core/config.ts";
 import { cosSin } from "../src/core/math.ts";
-import { decoderNetwork, encoderNetwork } from "../src/core/mimi.ts";
+import { decoderNetwork, encoderNetwork, mimi } from "../src/core/mimi.ts";
 import { type Layer, positionsAfter } from "../src/core/network.ts";
 import { bytesInMemory, Safetensors } from "../src/core/safetensors.ts";
 import { assertClose } from "./support/compare.ts";
@@ -114,7 +114,7 @@ async function modelOf(golden: string): Promise<{ config: MimiConfig; tensors: T
   const folder = golden.startsWith("tiny_") ? "models/tiny-hf" : `models/variants/${golden.slice("variant_".length)}`;
   const config = MimiConfig.fromJSON(await testJSON(`${folder}/config.json`));
   const file = await Safetensors.open(bytesInMemory(await readFile(testPath(`${folder}/model.safetensors`))));
-  return { config, tensors: openCheckpoint(file, config, [encoderNetwork(config), decoderNetwork(config)]) };
+  return { config, tensors: openCheckpoint(file, mimi, config, [encoderNetwork(config), decoderNetwork(config)]) };
 }
 
 /** Every stage that any golden holds. */

@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { FormatError, MimiConfig } from "../mod.ts";
 import { openCheckpoint } from "../src/core/checkpoint.ts";
-import { decoderNetwork, encoderNetwork } from "../src/core/mimi.ts";
+import { decoderNetwork, encoderNetwork, mimi } from "../src/core/mimi.ts";
 import { networkTensors } from "../src/core/network.ts";
 import { bytesInMemory, type ByteSource, Safetensors } from "../src/core/safetensors.ts";
 import { testJSON, testPath } from "./support/files.ts";
@@ -228,7 +228,7 @@ test("a checkpoint that does not fit: everything in one error", async () => {
     t.set("upsample.conv.weight", { dtype: "I32", shape: [32, 1, 4] });
     t.set("extra.weight", { dtype: "F32", shape: [2] });
   });
-  assert.throws(() => openCheckpoint(file, config, networks), (error) => {
+  assert.throws(() => openCheckpoint(file, mimi, config, networks), (error) => {
     assert.ok(error instanceof FormatError);
     assert.equal(error.code, "ERR_CHECKPOINT");
     assert.deepEqual(error.message.split("\n").map((l) => l.trim()), [
@@ -245,8 +245,8 @@ test("a checkpoint that does not fit: everything in one error", async () => {
   const decoderOnly = await changed((t) =>
     [...t.keys()].filter((n) => /^(encoder|downsample)/.test(n)).forEach((n) => t.delete(n))
   );
-  openCheckpoint(decoderOnly, config, [decoderNetwork(config)]);
-  assert.throws(() => openCheckpoint(decoderOnly, config, [encoderNetwork(config)]), {
+  openCheckpoint(decoderOnly, mimi, config, [decoderNetwork(config)]);
+  assert.throws(() => openCheckpoint(decoderOnly, mimi, config, [encoderNetwork(config)]), {
     code: "ERR_CHECKPOINT",
     message: /missing: encoder\.layers\.0/,
   });
@@ -258,7 +258,7 @@ test("weights that are no numbers", async () => {
     const { offset } = (await open(bytes)).tensors.get(name)!;
     new DataView(bytes.buffer).setFloat32(offset + 8, value, true);
     const spec = networks.flatMap(networkTensors).find((t) => t.name === name)!;
-    await assert.rejects(openCheckpoint(await open(bytes), config, networks).read(spec), {
+    await assert.rejects(openCheckpoint(await open(bytes), mimi, config, networks).read(spec), {
       code: "ERR_CHECKPOINT",
       message: `test.safetensors: ${name} holds ${value}, expected finite numbers.`,
     });
@@ -267,9 +267,9 @@ test("weights that are no numbers", async () => {
 
 test("weights of something else, and half a file", async () => {
   const other = await open(build({ "model.embed.weight": entry("F32", [1], [0, 4]) }, new Uint8Array(4)));
-  assert.throws(() => openCheckpoint(other, config, networks), {
+  assert.throws(() => openCheckpoint(other, mimi, config, networks), {
     code: "ERR_CHECKPOINT",
-    message: /not a Mimi checkpoint.*model\.embed\.weight/,
+    message: /not a checkpoint of mimi.*model\.embed\.weight/,
   });
   await assert.rejects(open(whole.subarray(0, whole.length >> 1)), {
     code: "ERR_SAFETENSORS",

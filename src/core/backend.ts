@@ -30,7 +30,7 @@ export interface Backend {
 
 /**
  * What goes in and out of a step, one entry a row. Encoding reads `audio` and writes `codes`; decoding reads `codes` and
- * writes `audio`.
+ * writes `audio`. Networks without quantizers have `latents` in place of codes (`latentChannels` in network.ts).
  */
 export interface Ports {
   /**
@@ -38,10 +38,12 @@ export interface Ports {
    * (`padRight` in network.ts), and the row's state must be reset before its next step.
    */
   audio: Float32Array[];
-  /** Codes of each row, [codebooks, frames]. */
+  /** Codes of each row, [codebooks, frames]; none where frames are latents. */
   codes: Uint16Array[];
-  /** Codebooks that are coded, from the first. */
+  /** Codebooks that are coded, from the first; 0 where frames are latents. */
   codebooks: number;
+  /** Latents of each row, [frames, channels]; there exactly where frames are latents. */
+  latents?: Float32Array[];
 }
 
 /** A stream's memory. Belongs to the program that created it. */

@@ -1,12 +1,11 @@
 /**
- * Weights of a file, in either published layout, as the tensors that a network asks for.
+ * Weights of a file, in any layout of their codec, as the tensors that a network asks for.
  *
  * @module
  */
 import type { TensorSource } from "./backend.ts";
-import type { MimiConfig } from "./config.ts";
+import type { Codec, CodecConfig, Placement } from "./codec.ts";
 import { FormatError } from "./errors.ts";
-import { decoderNetwork, encoderNetwork, type Layout, LAYOUTS, type Placement } from "./mimi.ts";
 import { type Network, networkTensors, sizeOf, type TensorSpec } from "./network.ts";
 import type { Safetensors } from "./safetensors.ts";
 import { firstNotFinite } from "./tensor.ts";
@@ -16,21 +15,23 @@ const READABLE = ["F32", "F16", "BF16"];
 
 /**
  * Matches a file against the networks that will read it: every tensor must be there with its shape, and nothing may be
- * there that Mimi has no use for.
+ * there that the codec has no use for.
  *
  * @throws {FormatError} `ERR_CHECKPOINT` that lists everything missing, misshapen or unknown.
  */
-export function openCheckpoint(
+export function openCheckpoint<C extends CodecConfig>(
   file: Safetensors,
-  config: MimiConfig,
+  codec: Codec<C>,
+  config: C,
   networks: Network[],
-): TensorSource & { layout: Layout["name"] } {
+): TensorSource & { layout: string } {
   const names = [...file.tensors.keys()];
-  const layout = LAYOUTS.find((l) => names.some((name) => l.sign.test(name)));
+  const layout = codec.layouts.find((l) => names.some((name) => l.sign.test(name)));
   if (!layout) {
+    const layouts = codec.layouts.map((l) => l.name).join(" or ");
     throw new FormatError(
       "ERR_CHECKPOINT",
-      `${file.name}: not a Mimi checkpoint: no tensor is named as in the layouts of transformers or Kyutai (first of ${names.length}: ${
+      `${file.name}: not a checkpoint of ${codec.modelType}: no tensor is named as in the layout ${layouts} (first of ${names.length}: ${
         names[0] ?? "none"
       }).`,
     );
@@ -50,7 +51,7 @@ export function openCheckpoint(
     }
     if (!READABLE.includes(dtype)) problems.push(`unreadable: ${name} is ${dtype}, expected ${READABLE.join(", ")}`);
   }
-  const whole = unique([encoderNetwork(config), decoderNetwork(config)].flatMap(networkTensors));
+  const whole = unique([codec.encoder?.(config), codec.decoder(config)].flatMap((n) => n ? networkTensors(n) : []));
   const known = new Set(whole.flatMap((spec) => layout.place(spec.name, config).names));
   for (const name of names) if (!known.has(name) && !layout.ignores(name)) problems.push(`unknown: ${name}`);
   if (problems.length) {
@@ -66,7 +67,8 @@ export function openCheckpoint(
     layout: layout.name,
     async read(spec: TensorSpec): Promise<Float32Array> {
       const placement = layout.place(spec.name, config);
-      const name = find(file, placement)!;
+      const name = find(file, placement);
+      if (name === undefined) throw new FormatError("ERR_CHECKPOINT", `${file.name}: missing: ${placement.names[0]}.`);
       const values = await file.read(name, placement.rows?.from, placement.rows?.count), bad = firstNotFinite(values);
       if (bad >= 0) {
         throw new FormatError("ERR_CHECKPOINT", `${file.name}: ${name} holds ${values[bad]}, expected finite numbers.`);

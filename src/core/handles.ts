@@ -8,9 +8,10 @@
 import { checkFinite, checkSamples } from "./audio.ts";
 import type { Ports, Program, State, StateData } from "./backend.ts";
 import { type AudioCodes, type AudioCodesInput, checkCodebooks, checkNumQuantizers, toAudioCodes } from "./codes.ts";
+import type { CodecConfig } from "./codec.ts";
 import type { MimiConfig } from "./config.ts";
 import { checkOptions, describe, InvalidStateError, MimiTypeError } from "./errors.ts";
-import type { DecodeOutput } from "./model.ts";
+import type { DecodeOutput } from "./codec-model.ts";
 import { mostFrames, type Network, networkState, sizeOf } from "./network.ts";
 
 /**
@@ -51,16 +52,23 @@ export interface Session {
   part: "encoder" | "decoder";
   network: Network;
   program: Program;
-  config: MimiConfig;
+  config: CodecConfig;
+  /** Of the codec; for a last frame that is not full. */
+  tail: Tail;
   fingerprint: string;
-  numQuantizers: number;
   checkOpen(where: string): void;
 }
 
-type Maybe<T> = T | Promise<T>;
+/** {@link Session} of a model whose frames are codes. */
+export interface CodesSession extends Session {
+  config: MimiConfig;
+  numQuantizers: number;
+}
+
+export type Maybe<T> = T | Promise<T>;
 
 /** Goes on at once with a value, or when a promise has one: synchronous backends stay synchronous. */
-function andThen<T, U>(value: Maybe<T>, next: (value: T) => Maybe<U>): Maybe<U> {
+export function andThen<T, U>(value: Maybe<T>, next: (value: T) => Maybe<U>): Maybe<U> {
   return value instanceof Promise ? value.then(next) : next(value);
 }
 
@@ -70,24 +78,24 @@ function andThen<T, U>(value: Maybe<T>, next: (value: T) => Maybe<U>): Maybe<U> 
  * @throws {InvalidStateError} `ERR_INVALID_STATE` at the end of what a stream can last.
  */
 export function checkFrames(where: string, { network, config }: Session, from: number, frames: number): void {
-  const most = mostFrames(network);
+  const most = mostFrames(network), seconds = most * network.frameSize / config.samplingRate;
   if (from + frames <= most) return;
   throw new InvalidStateError(
     "ERR_INVALID_STATE",
-    `${where}: a stream lasts at most ${most} frames (${Math.floor(most / config.frameRate / 3600)} hours), ` +
+    `${where}: a stream lasts at most ${most} frames (${Math.floor(seconds / 3600)} hours), ` +
       `${from} went through and ${frames} came; begin a new one, a handle by reset().`,
   );
 }
 
 /** What both directions share: a state, its snapshots, its end. */
-abstract class StreamSession {
-  protected readonly session: Session;
+abstract class StreamSession<S extends Session = Session> {
+  protected readonly session: S;
   protected state: State;
   #closed = false;
   /** Calls that the program has not finished. */
   #running = 0;
 
-  constructor(session: Session) {
+  constructor(session: S) {
     this.session = session;
     this.state = session.program.createState();
   }
@@ -113,9 +121,9 @@ abstract class StreamSession {
     });
   }
 
-  protected step(method: string, ports: Omit<Ports, "codebooks">, codebooks: number, frames: number): Maybe<void> {
+  protected step(method: string, ports: Ports, frames: number): Maybe<void> {
     checkFrames(`${this.session.part}.${method}`, this.session, this.state.frames, frames);
-    return this.ask(method, (program) => program.step([this.state], { ...ports, codebooks }, frames));
+    return this.ask(method, (program) => program.step([this.state], ports, frames));
   }
 
   reset(): Maybe<void> {
@@ -163,7 +171,7 @@ abstract class StreamSession {
   }
 
   checkSnapshot(snapshot: StreamSnapshot): void {
-    const where = this.checkOpen("restore"), { part, fingerprint, network, config } = this.session;
+    const where = this.checkOpen("restore"), { part, fingerprint, network } = this.session;
     if (snapshot?.kind !== part) {
       throw new MimiTypeError(
         "ERR_INVALID_ARGUMENT",
@@ -179,7 +187,7 @@ abstract class StreamSession {
     const expected = networkState(network), { state, pending, position } = snapshot, tensors = state?.tensors;
     const fits = Array.isArray(tensors) && tensors.length === expected.length &&
       expected.every((spec, i) => tensors[i] instanceof Float32Array && tensors[i].length === sizeOf(spec.shape)) &&
-      pending instanceof Float32Array && pending.length < (part === "encoder" ? config.frameSize : 1);
+      pending instanceof Float32Array && pending.length < (part === "encoder" ? network.frameSize : 1);
     if (!fits) {
       throw new MimiTypeError(
         "ERR_INVALID_ARGUMENT",
@@ -199,23 +207,30 @@ abstract class StreamSession {
   }
 }
 
-/** The encoder's logic, synchronous exactly when its backend is. */
-export class EncoderSession extends StreamSession {
+/** What frames become in a step: the ports that they leave by, and what is made of those for the caller. */
+export interface FramesOut<T> {
+  ports: Omit<Ports, "audio">;
+  value: T;
+}
+
+/**
+ * The encoder's logic, synchronous exactly when its backend is. Frames leave as `T`; a call says how with `C`.
+ */
+export abstract class EncoderSession<S extends Session, T, C> extends StreamSession<S> {
   protected pending: Float32Array = new Float32Array(0);
-  readonly #codebooks: number;
   readonly #tail: Tail;
 
-  constructor(where: string, session: Session, options: MimiEncoderOptions) {
-    checkOptions(where, options, ["tail", "numQuantizers"]);
-    const codebooks = checkNumQuantizers(where, options.numQuantizers, session.config, session.numQuantizers),
-      tail = checkTail(where, options.tail);
+  constructor(where: string, session: S, tail: unknown) {
+    const checked = checkTail(where, tail ?? session.tail);
     super(session);
-    this.#codebooks = codebooks;
-    this.#tail = tail;
+    this.#tail = checked;
   }
 
-  encode(pcm: Float32Array, codebooks: number): Maybe<AudioCodes> {
-    const where = this.checkOpen("encode"), { frameSize } = this.session.config;
+  /** Room for `frames` frames. */
+  protected abstract room(frames: number, call: C): FramesOut<T>;
+
+  encode(pcm: Float32Array, call: C): Maybe<T> {
+    const where = this.checkOpen("encode"), { frameSize } = this.session.network;
     if (!(pcm instanceof Float32Array)) {
       throw new MimiTypeError("ERR_INVALID_ARGUMENT", `${where}: pcm must be a Float32Array, got ${describe(pcm)}.`);
     }
@@ -224,23 +239,41 @@ export class EncoderSession extends StreamSession {
     audio.set(this.pending);
     audio.set(pcm, this.pending.length);
     const frames = Math.floor(audio.length / frameSize);
-    const codes = this.#step("encode", audio.subarray(0, frames * frameSize), frames, codebooks);
+    const out = this.#step("encode", audio.subarray(0, frames * frameSize), frames, call);
     this.pending = audio.slice(frames * frameSize);
-    return codes;
+    return out;
   }
 
-  finish(codebooks: number): Maybe<AudioCodes> {
+  finish(call: C): Maybe<T> {
     this.checkOpen("finish");
-    const { frameSize } = this.session.config, rest = this.pending;
+    const { frameSize } = this.session.network, rest = this.pending;
     let audio = rest;
     if (rest.length && this.#tail === "zeros") {
       audio = new Float32Array(frameSize);
       audio.set(rest);
     }
     return andThen(
-      this.#step("finish", audio, rest.length ? 1 : 0, codebooks),
-      (codes) => andThen(this.reset(), () => codes),
+      this.#step("finish", audio, rest.length ? 1 : 0, call),
+      (out) => andThen(this.reset(), () => out),
     );
+  }
+
+  #step(method: string, audio: Float32Array, frames: number, call: C): Maybe<T> {
+    const { ports, value } = this.room(frames, call);
+    if (frames === 0) return value;
+    return andThen(this.step(method, { audio: [audio], ...ports }, frames), () => value);
+  }
+}
+
+/** {@link EncoderSession} to codes; a call says how many codebooks. */
+export class CodesEncoderSession extends EncoderSession<CodesSession, AudioCodes, number> {
+  readonly #codebooks: number;
+
+  constructor(where: string, session: CodesSession, options: MimiEncoderOptions) {
+    checkOptions(where, options, ["tail", "numQuantizers"]);
+    const codebooks = checkNumQuantizers(where, options.numQuantizers, session.config, session.numQuantizers);
+    super(where, session, options.tail);
+    this.#codebooks = codebooks;
   }
 
   /** Codebooks that a call asks for; separate from the step so that options are read when the call is made. */
@@ -252,45 +285,55 @@ export class EncoderSession extends StreamSession {
       : checkNumQuantizers(where, options.numQuantizers, this.session.config, this.session.numQuantizers);
   }
 
-  #step(method: string, audio: Float32Array, frames: number, codebooks: number): Maybe<AudioCodes> {
+  protected room(frames: number, codebooks: number): FramesOut<AudioCodes> {
     const codes: AudioCodes = { data: new Uint16Array(codebooks * frames), shape: [1, codebooks, frames] };
-    if (frames === 0) return codes;
-    return andThen(this.step(method, { audio: [audio], codes: [codes.data] }, codebooks, frames), () => codes);
+    return { ports: { codes: [codes.data], codebooks }, value: codes };
   }
 }
 
 /** The decoder's logic, synchronous exactly when its backend is. */
-export class DecoderSession extends StreamSession {
-  protected pending: Float32Array = new Float32Array(0); // always empty: codes come in whole frames
+export abstract class DecoderSession<S extends Session> extends StreamSession<S> {
+  protected pending: Float32Array = new Float32Array(0); // always empty: what comes are whole frames
 
-  constructor(where: string, session: Session, options: object) {
+  constructor(where: string, session: S, options: object) {
     checkOptions(where, options, []);
     super(session);
   }
 
-  /** Checked codes of one row; separate from the step so that a caller's array is read when the call is made. */
-  check(audioCodes: AudioCodesInput): AudioCodes {
-    const where = this.checkOpen("decode"), { config, numQuantizers } = this.session;
-    const codes = toAudioCodes(where, audioCodes, config.codebookSize), [batch, codebooks] = codes.shape;
-    if (batch !== 1) {
-      throw new MimiTypeError("ERR_INVALID_ARGUMENT", `${where}: a stream takes one row, got a batch of ${batch}.`);
-    }
-    checkCodebooks(where, codebooks, numQuantizers, config);
-    return codes;
-  }
-
-  decode({ data, shape: [, codebooks, frames] }: AudioCodes): Maybe<DecodeOutput> {
+  protected decodeFrames(ports: Omit<Ports, "audio">, frames: number): Maybe<DecodeOutput> {
     this.checkOpen("decode");
-    const audio = new Float32Array(frames * this.session.config.frameSize);
+    const audio = new Float32Array(frames * this.session.network.frameSize);
     const output: DecodeOutput = { audioValues: { data: audio, shape: [1, 1, audio.length] } };
     if (frames === 0) return output;
-    return andThen(this.step("decode", { audio: [audio], codes: [data] }, codebooks, frames), () => output);
+    return andThen(this.step("decode", { audio: [audio], ...ports }, frames), () => output);
   }
 
   finish(): Maybe<DecodeOutput> {
     this.checkOpen("finish");
     return andThen(this.reset(), () => ({ audioValues: { data: new Float32Array(0), shape: [1, 1, 0] } }));
   }
+}
+
+/** {@link DecoderSession} of codes. */
+export class CodesDecoderSession extends DecoderSession<CodesSession> {
+  /** Checked codes of one row; separate from the step so that a caller's array is read when the call is made. */
+  check(audioCodes: AudioCodesInput): AudioCodes {
+    const where = this.checkOpen("decode"), { config, numQuantizers } = this.session;
+    const codes = toAudioCodes(where, audioCodes, config.codebookSize), [batch, codebooks] = codes.shape;
+    checkOneRow(where, batch);
+    checkCodebooks(where, codebooks, numQuantizers, config);
+    return codes;
+  }
+
+  decode({ data, shape: [, codebooks, frames] }: AudioCodes): Maybe<DecodeOutput> {
+    return this.decodeFrames({ codes: [data], codebooks }, frames);
+  }
+}
+
+/** @throws {MimiTypeError} `ERR_INVALID_ARGUMENT`. */
+export function checkOneRow(where: string, batch: number): void {
+  if (batch === 1) return;
+  throw new MimiTypeError("ERR_INVALID_ARGUMENT", `${where}: a stream takes one row, got a batch of ${batch}.`);
 }
 
 /** Runs calls one after the other, in the order in which they were made. */
@@ -304,7 +347,7 @@ class Queue {
 }
 
 /** What encoder and decoder handles share. Calls run in the order in which they were made, also when not awaited. */
-abstract class Handle<S extends StreamSession> {
+export abstract class Handle<S extends StreamSession> {
   protected readonly session: S;
   readonly #queue = new Queue();
 
@@ -384,7 +427,7 @@ abstract class SyncHandle<S extends StreamSession> {
 }
 
 /** Audio to codes, piece by piece. Made by {@link MimiModel.createEncoder}. */
-export class MimiEncoder extends Handle<EncoderSession> {
+export class MimiEncoder extends Handle<CodesEncoderSession> {
   /**
    * Codes [1, codebooks, n] of the frames that became whole with these samples; n may be 0.
    *
@@ -407,7 +450,7 @@ export class MimiEncoder extends Handle<EncoderSession> {
 }
 
 /** Codes to audio, frame by frame. Made by {@link MimiModel.createDecoder}. */
-export class MimiDecoder extends Handle<DecoderSession> {
+export class MimiDecoder extends Handle<CodesDecoderSession> {
   /**
    * Audio [1, 1, frames * frameSize] of codes [1, codebooks, frames].
    *
@@ -427,7 +470,7 @@ export class MimiDecoder extends Handle<DecoderSession> {
 }
 
 /** {@link MimiEncoder} without promises, for worklets. Made by {@link MimiModel.createEncoderSync}. */
-export class MimiEncoderSync extends SyncHandle<EncoderSession> {
+export class MimiEncoderSync extends SyncHandle<CodesEncoderSession> {
   /** See {@link MimiEncoder.encode}. */
   encode(pcm: Float32Array, options?: EncodeCallOptions): AudioCodes {
     return this.session.encode(pcm, this.session.codebooksOf("encode", options)) as AudioCodes;
@@ -440,7 +483,7 @@ export class MimiEncoderSync extends SyncHandle<EncoderSession> {
 }
 
 /** {@link MimiDecoder} without promises, for worklets. Made by {@link MimiModel.createDecoderSync}. */
-export class MimiDecoderSync extends SyncHandle<DecoderSession> {
+export class MimiDecoderSync extends SyncHandle<CodesDecoderSession> {
   /** See {@link MimiDecoder.decode}. */
   decode(audioCodes: AudioCodesInput): DecodeOutput {
     return this.session.decode(this.session.check(audioCodes)) as DecodeOutput;
@@ -453,7 +496,7 @@ export class MimiDecoderSync extends SyncHandle<DecoderSession> {
 }
 
 /** @throws {MimiTypeError} `ERR_INVALID_ARGUMENT`. */
-export function checkTail(where: string, tail: unknown = "transformers"): Tail {
+export function checkTail(where: string, tail: unknown): Tail {
   if (tail === "transformers" || tail === "zeros") return tail;
   throw new MimiTypeError(
     "ERR_INVALID_ARGUMENT",

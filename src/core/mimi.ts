@@ -6,7 +6,8 @@
  *
  * @module
  */
-import type { MimiConfig } from "./config.ts";
+import type { Codec, Layout, Placement } from "./codec.ts";
+import { MimiConfig } from "./config.ts";
 import type { AttentionLayer, ConvLayer, Layer, Network, ResidualQuantizer } from "./network.ts";
 import { networkTensors } from "./network.ts";
 
@@ -160,26 +161,6 @@ function quantizers(c: MimiConfig, codebooks: number): ResidualQuantizer[] {
   return all.filter((q) => q.codebooks > 0);
 }
 
-/** Where a layout keeps a tensor: under another name, as some rows of a packed one, with rows in another order. */
-export interface Placement {
-  /** Names it may have in the file; the first is the usual one. */
-  names: string[];
-  /** The tensor is rows `from` to `from + count` of one with `of` rows. */
-  rows?: { from: number; count: number; of: number };
-  /** Heads whose rows hold interleaved rotary pairs, to be brought to halves. */
-  interleavedHeads?: number;
-}
-
-/** A published way of naming and packing the weights. */
-export interface Layout {
-  name: "transformers" | "kyutai";
-  /** A tensor name that only this layout has. */
-  sign: RegExp;
-  /** Whether a tensor in the file may be there without being read, such as training state. */
-  ignores(name: string): boolean;
-  place(name: string, config: MimiConfig): Placement;
-}
-
 // Kyutai's name of a tensor, from its name in the transformers layout. Applied in order, all that match.
 const KYUTAI_NAMES: [RegExp, string][] = [
   [/^(encoder|decoder)\.layers\.(\d+)\.(conv|shortcut\.conv|block\.\d+\.conv)\.(\w+)$/, "$1.model.$2.$3.conv.$4"],
@@ -209,7 +190,7 @@ const KYUTAI_ALIASES: [RegExp, string][] = [
 ];
 
 /** Hugging Face's `model.safetensors` and Kyutai's `tokenizer-*.safetensors`. */
-export const LAYOUTS: readonly Layout[] = [
+const LAYOUTS: readonly Layout<MimiConfig>[] = [
   {
     name: "transformers",
     sign: /^(encoder|decoder)\.layers\.\d+\./,
@@ -253,3 +234,13 @@ function transposed(config: MimiConfig): Set<string> {
   return names;
 }
 const transposedNames = new WeakMap<MimiConfig, Set<string>>();
+
+/** Mimi as a {@link Codec}: what others of the family can be made from. */
+export const mimi: Codec<MimiConfig> = {
+  modelType: "mimi",
+  tail: "transformers",
+  parseConfig: MimiConfig.fromJSON,
+  encoder: encoderNetwork,
+  decoder: decoderNetwork,
+  layouts: LAYOUTS,
+};

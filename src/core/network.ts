@@ -134,10 +134,13 @@ export type Layer =
   | QuantizeLayer
   | DequantizeLayer;
 
-/** One direction of a codec: audio to codes, or codes to audio. */
+/**
+ * One direction of a codec: audio to frames, or frames to audio. Frames are codes where an encoder ends with a quantize
+ * layer and a decoder begins with a dequantize layer; otherwise they are latents, see {@link latentChannels}.
+ */
 export interface Network {
   direction: "encode" | "decode";
-  /** Samples of audio per frame of codes. */
+  /** Samples of audio per frame. */
   frameSize: number;
   layers: Layer[];
 }
@@ -183,6 +186,59 @@ export function* walk(layers: readonly Layer[], positions: number): Generator<{ 
     }
     positions = positionsAfter(layer, positions);
   }
+}
+
+/** Channels that leave layers, as the last one with a say in it has it; undefined where none has. */
+export function channelsAfter(layers: readonly Layer[]): number | undefined {
+  for (const layer of [...layers].reverse()) {
+    switch (layer.kind) {
+      case "conv":
+      case "convTranspose":
+      case "linear":
+        return layer.outChannels;
+      case "layerNorm":
+      case "scale":
+      case "attention":
+        return layer.channels;
+      case "dequantize":
+        return layer.quantizers[0].channels;
+      case "residual": {
+        const channels = channelsAfter(layer.branch);
+        if (channels !== undefined) return channels;
+      }
+    }
+  }
+  return undefined;
+}
+
+/** Channels that enter layers, as the first one with a say in it has it; undefined where none has. */
+export function channelsBefore(layers: readonly Layer[]): number | undefined {
+  for (const layer of layers) {
+    switch (layer.kind) {
+      case "conv":
+      case "convTranspose":
+      case "linear":
+        return layer.inChannels;
+      case "layerNorm":
+      case "scale":
+      case "attention":
+        return layer.channels;
+      case "quantize":
+        return layer.quantizers[0].channels;
+      case "residual": {
+        const channels = channelsBefore(layer.branch) ?? channelsBefore(layer.shortcut);
+        if (channels !== undefined) return channels;
+      }
+    }
+  }
+  return undefined;
+}
+
+/** Values of a frame where frames are latents; undefined where they are codes. */
+export function latentChannels({ direction, layers }: Network): number | undefined {
+  const quantized = layers.some(({ kind }) => kind === "quantize" || kind === "dequantize");
+  if (quantized) return undefined;
+  return direction === "encode" ? channelsAfter(layers) : channelsBefore(layers);
 }
 
 /** Positions that enter a network with `frames` frames: samples when encoding, frames when decoding. */

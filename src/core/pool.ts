@@ -8,12 +8,12 @@
 import type { Ports, Program, ProgramMemory, State, StateData } from "./backend.ts";
 import { checkOptions, describe, InvalidStateError, MimiRangeError, MimiTypeError } from "./errors.ts";
 import {
-  DecoderSession,
-  EncoderSession,
+  CodesDecoderSession,
+  CodesEncoderSession,
+  type CodesSession,
   MimiDecoder,
   MimiEncoder,
   type MimiEncoderOptions,
-  type Session,
 } from "./handles.ts";
 import type { Network } from "./network.ts";
 import { nextTurn } from "./turn.ts";
@@ -23,7 +23,7 @@ export interface PoolOptions {
   maxStreams: number;
 }
 
-type Part = Session["part"];
+type Part = CodesSession["part"];
 
 /**
  * Makes encoders and decoders whose frames share steps. Made by `MimiModel.createPool`.
@@ -33,11 +33,11 @@ type Part = Session["part"];
  */
 export class MimiPool {
   readonly maxStreams: number;
-  readonly #session: (where: string, part: Part) => Session;
+  readonly #session: (where: string, part: Part) => CodesSession;
   readonly #programs = new Map<Program, SharedProgram>();
 
   /** @param session of the model that the pool belongs to; throws where that half is not there. */
-  constructor(options: PoolOptions, session: (where: string, part: Part) => Session) {
+  constructor(options: PoolOptions, session: (where: string, part: Part) => CodesSession) {
     const where = "createPool";
     checkOptions(where, options, ["maxStreams"]);
     const maxStreams: unknown = options?.maxStreams;
@@ -64,7 +64,7 @@ export class MimiPool {
    */
   createEncoder(options: MimiEncoderOptions = {}): MimiEncoder {
     const where = "pool.createEncoder";
-    return new MimiEncoder(new EncoderSession(where, this.#shared(where, "encoder"), options));
+    return new MimiEncoder(new CodesEncoderSession(where, this.#shared(where, "encoder"), options));
   }
 
   /**
@@ -74,10 +74,10 @@ export class MimiPool {
    */
   createDecoder(options: Record<string, never> = {}): MimiDecoder {
     const where = "pool.createDecoder";
-    return new MimiDecoder(new DecoderSession(where, this.#shared(where, "decoder"), options));
+    return new MimiDecoder(new CodesDecoderSession(where, this.#shared(where, "decoder"), options));
   }
 
-  #shared(where: string, part: Part): Session {
+  #shared(where: string, part: Part): CodesSession {
     const session = this.#session(where, part);
     let program = this.#programs.get(session.program);
     if (!program) {

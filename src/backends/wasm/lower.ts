@@ -12,10 +12,13 @@ import { NotSupportedError } from "../../core/errors.ts";
 import { cosSin, ropeAngle, ropeFrequencies } from "../../core/math.ts";
 import {
   type AttentionLayer,
+  channelsAfter,
+  channelsBefore,
   codebookTensors,
   type ConvLayer,
   type ConvTransposeLayer,
   inputPositions,
+  latentChannels,
   type Layer,
   type LayerNormLayer,
   type LinearLayer,
@@ -74,7 +77,7 @@ export interface StateSlot {
 export interface Lowered {
   /** Runs `positions` positions that lie at `from` (by default `input`); the result lies at the returned pointer. */
   run(positions: number, pass: Pass, from?: number): number;
-  /** Where the samples of an encoding step go. */
+  /** Where what enters the first layer goes: samples, or latents. */
   input: number;
   slots: StateSlot[];
   /** Values of a stream's block. */
@@ -90,7 +93,8 @@ export async function lower(network: Network, tensors: TensorSource, memory: Mem
   const before = memory.used;
   const chain = await context.chain(layers, positions, 0);
   const weights = memory.used - before;
-  const input = memory.allocate(positions), output = memory.allocate(outputSize(layers, positions));
+  const width = network.direction === "decode" && latentChannels(network) || 1;
+  const input = memory.allocate(positions * width), output = memory.allocate(outputSize(layers, positions));
   context.allocateScratch();
   return {
     input,
@@ -107,29 +111,6 @@ export async function lower(network: Network, tensors: TensorSource, memory: Mem
 function outputSize(layers: Layer[], positions: number): number {
   for (const layer of layers) positions = positionsAfter(layer, positions);
   return positions * (channelsAfter(layers) ?? 0);
-}
-
-/** Channels that the last layer with a say in it puts out. */
-function channelsAfter(layers: readonly Layer[]): number | undefined {
-  for (const layer of [...layers].reverse()) {
-    switch (layer.kind) {
-      case "conv":
-      case "convTranspose":
-      case "linear":
-        return layer.outChannels;
-      case "layerNorm":
-      case "scale":
-      case "attention":
-        return layer.channels;
-      case "dequantize":
-        return layer.quantizers[0].channels;
-      case "residual": {
-        const channels = channelsAfter(layer.branch);
-        if (channels !== undefined) return channels;
-      }
-    }
-  }
-  return undefined;
 }
 
 /** A buffer whose size is the largest that anyone asked for. */
@@ -260,7 +241,7 @@ class Lowering {
       }
       return undefined;
     };
-    return search(this.#network.layers, undefined)!;
+    return search(this.#network.layers, channelsBefore(this.#network.layers))!;
   }
 
   /** Bias of a layer in memory; zeros where it has none. */

@@ -13,7 +13,7 @@ import type {
   StateData,
   TensorSource,
 } from "../../core/backend.ts";
-import { inputPositions, type Network } from "../../core/network.ts";
+import { latentChannels, type Network } from "../../core/network.ts";
 import { lower, type Lowered, type Pass, type PassStream } from "./lower.ts";
 import { kernelsAvailable, Memory } from "./memory.ts";
 
@@ -42,6 +42,7 @@ interface WasmState extends State, PassStream {
 
 class WasmProgram implements Program {
   readonly #network: Network;
+  readonly #latentChannels: number | undefined;
   #memory: Memory | undefined;
   #lowered: Lowered | undefined;
   /** Blocks of closed streams, for the next ones. */
@@ -49,6 +50,7 @@ class WasmProgram implements Program {
 
   constructor(network: Network, memory: Memory, lowered: Lowered) {
     this.#network = network;
+    this.#latentChannels = latentChannels(network);
     this.#memory = memory;
     this.#lowered = lowered;
   }
@@ -93,20 +95,21 @@ class WasmProgram implements Program {
   /** Takes `frames` frames of some streams through the network. */
   #pass(lowered: Lowered, pass: Pass, frames: number): void {
     const memory = this.#memory!, network = this.#network, { streams, ports, row, frame } = pass;
-    const from = inputPositions(network, frame), to = inputPositions(network, frame + frames);
-    if (network.direction === "encode") {
-      let positions = 0;
-      for (let i = 0; i < streams.length; i++) {
-        const samples = ports.audio[row + i].subarray(from, to);
-        memory.view(lowered.input + positions * 4, samples.length).set(samples);
-        positions += samples.length;
-      }
-      lowered.run(positions, pass);
-    } else {
-      const output = lowered.run(frames * streams.length, pass), samples = frames * network.frameSize;
-      for (let i = 0; i < streams.length; i++) {
-        ports.audio[row + i].set(memory.view(output + i * samples * 4, samples), frame * network.frameSize);
-      }
+    const encodes = network.direction === "encode", channels = this.#latentChannels;
+    // What lies in rows of values a frame; codes go through the layers that read and write them.
+    const audio = { rows: ports.audio, size: network.frameSize };
+    const latents = channels === undefined ? undefined : { rows: ports.latents!, size: channels };
+    const source = encodes ? audio : latents, target = encodes ? latents : audio;
+    let values = 0;
+    for (let i = 0; source && i < streams.length; i++) {
+      const part = source.rows[row + i].subarray(frame * source.size, (frame + frames) * source.size);
+      memory.view(lowered.input + values * 4, part.length).set(part);
+      values += part.length;
+    }
+    const output = lowered.run(encodes ? values : frames * streams.length, pass);
+    for (let i = 0; target && i < streams.length; i++) {
+      const size = frames * target.size;
+      target.rows[row + i].set(memory.view(output + i * size * 4, size), frame * target.size);
     }
   }
 
