@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from safetensors.numpy import save_file
 from scipy.signal import lfilter
+from deterministic import deterministic
 from transformers import EncodecFeatureExtractor, MimiConfig, MimiModel
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -139,18 +140,6 @@ def tiny():
         "decode_audio_pm": model.decode(codes, mask).audio_values, "codes_mask": model.get_audio_codes_mask(mask).long(),
         **{f"code_margin_row{i}": encode(model, values[i:i + 1])["code_margin"] for i in (0, 1)},
     })
-
-
-def deterministic(name, n):
-    """Values in [-1, 1) that depend on a tensor's name and on the index alone; ../support/weights.ts is the same."""
-    seed = 0x811C9DC5
-    for byte in name.encode():
-        seed = ((seed ^ byte) * 0x01000193) & 0xFFFFFFFF
-    x = np.arange(n, dtype=np.uint32) * np.uint32(0x9E3779B1) + np.uint32(seed)
-    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
-        x = (x ^ (x >> np.uint32(shift))) * np.uint32(factor)
-    x ^= x >> np.uint32(16)
-    return (x >> np.uint32(8)).astype(np.float64) / 8388608.0 - 1.0
 
 
 def full_model():

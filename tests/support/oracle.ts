@@ -7,6 +7,7 @@ import { ropeAngle, ropeFrequencies } from "../../src/core/math.ts";
 import {
   type AttentionLayer,
   codebookTensors,
+  latentChannels,
   type Layer,
   type LinearLayer,
   type Network,
@@ -96,11 +97,16 @@ class OracleProgram implements Program {
   step(rows: State[], ports: Ports, frames: number): void {
     rows.forEach((row, i) => {
       const state = row as OracleState, pass = { state, codes: ports.codes[i], codebooks: ports.codebooks };
+      const latents = ports.latents?.[i], channels = latentChannels(this.#network) ?? 0;
       if (this.#network.direction === "encode") {
-        this.chain(this.#network.layers, Array.from(ports.audio[i], (v) => Float64Array.of(v)), pass);
+        const out = this.chain(this.#network.layers, Array.from(ports.audio[i], (v) => Float64Array.of(v)), pass);
+        out.forEach((row, t) => latents?.set(row, t * channels));
       } else {
-        const out = this.chain(this.#network.layers, Array.from({ length: frames }, () => new Float64Array(0)), pass);
-        ports.audio[i].set(out.map((r) => r[0]));
+        const rows = Array.from(
+          { length: frames },
+          (_, t) => Float64Array.from(latents?.subarray(t * channels, (t + 1) * channels) ?? []),
+        );
+        ports.audio[i].set(this.chain(this.#network.layers, rows, pass).map((r) => r[0]));
       }
       state.frames += frames;
     });

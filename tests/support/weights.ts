@@ -9,7 +9,7 @@ import type { TensorSource } from "../../src/core/backend.ts";
 import type { TensorSpec } from "../../src/core/network.ts";
 import { testJSON } from "./files.ts";
 
-interface Recipe {
+export interface Recipe {
   name: string;
   shape: number[];
   kind: "uniform" | "embed_sum" | "const";
@@ -33,10 +33,14 @@ function mix(x: number): number {
   return (x ^ (x >>> 16)) >>> 0;
 }
 
+/** What `models/<spec>.json` says. */
+export async function recipesOf(spec: string): Promise<Recipe[]> {
+  return (await testJSON(`models/${spec}.json`) as { tensors: Recipe[] }).tensors;
+}
+
 /** The tensors that `models/<spec>.json` describes, made when they are read. */
 export async function deterministicWeights(spec: string): Promise<TensorSource> {
-  const { tensors } = await testJSON(`models/${spec}.json`) as { tensors: Recipe[] };
-  const recipes = new Map(tensors.map((t) => [t.name, t]));
+  const recipes = new Map((await recipesOf(spec)).map((t) => [t.name, t]));
   const make = (name: string): Float32Array => {
     const { shape, kind, a = 0, b = 0, usage } = recipes.get(name)!;
     const values = new Float32Array(shape.reduce((x, y) => x * y, 1)), seed = seedOf(name);

@@ -1,0 +1,243 @@
+/** A codec from outside: examples/pocket-tts against its own Python package, and streams of latents. */
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { test } from "node:test";
+import { pocketTts } from "../examples/pocket-tts/codec.ts";
+import { LatentModel, type Latents, mimi, wasm } from "../mod.ts";
+import { openCheckpoint } from "../src/core/checkpoint.ts";
+import { LatentModel as CoreLatentModel } from "../src/core/latent-model.ts";
+import { bytesInMemory, Safetensors } from "../src/core/safetensors.ts";
+import { assertClose } from "./support/compare.ts";
+import { openGolden, testJSON, testPath, TESTS } from "./support/files.ts";
+import { oracle } from "./support/oracle.ts";
+import { random } from "./support/random.ts";
+import { deterministicWeights, recipesOf } from "./support/weights.ts";
+
+const codec = pocketTts, FRAME = 1920;
+const speech = await (await openGolden("full_14s")).i32("pcm16");
+const samples = (first: number, count: number) =>
+  Float32Array.from(speech.subarray(first, first + count), (v) => v / 32768);
+
+const golden = await openGolden("pocket_tts_tiny"), input = samples(24000, 5 * FRAME + 700);
+const expected: Latents = { data: await golden.f32("latents"), shape: golden.shape("latents") };
+const model = await LatentModel.fromPretrained(testPath("models/pocket-tts-tiny"), { codec });
+const whole = (await model.encode(input)).latents, frames = whole.shape[1], channels = whole.shape[2];
+const audio = (await model.decode(whole)).audioValues.data;
+
+const slice = ({ data }: Latents, from: number, to: number): Latents => ({
+  data: data.slice(from * channels, to * channels),
+  shape: [1, to - from, channels],
+});
+const join = (parts: Latents[]): Latents => ({
+  data: Float32Array.from(parts.flatMap(({ data }) => [...data])),
+  shape: [1, parts.reduce((n, { shape }) => n + shape[1], 0), channels],
+});
+
+test("the codec is made of the public API alone", async () => {
+  const text = await readFile(new URL("../examples/pocket-tts/codec.ts", TESTS), "utf8");
+  assert.deepEqual([...text.matchAll(/from "(.+)"/g)].map(([, from]) => from), ["mimi-audio"]);
+});
+
+// pocket-tts 4.0.1 approximates GELU by tanh, which 2.1.0 and Mimi do not; goldens are there of both.
+const EXACT = 1e-5, TANH = 3e-4;
+
+test("a tiny model: latents and audio are those of pocket-tts", async () => {
+  assert.deepEqual(whole.shape, expected.shape);
+  assert.deepEqual(whole.shape, [1, 6, 32]);
+  assertClose("latents", whole.data, expected.data, EXACT, true);
+  assertClose("latents, tanh", whole.data, await golden.f32("latents_tanh"), TANH, true);
+  const { audioValues } = await model.decode(expected);
+  assert.deepEqual(audioValues.shape, [1, 1, 6 * FRAME]);
+  assertClose("audio", audioValues.data, await golden.f32("audio"), EXACT, true);
+  assertClose("audio, tanh", audioValues.data, await golden.f32("audio_tanh"), TANH, true);
+});
+
+test("the published size: 16 positions a frame, past the 250 that a query sees", async () => {
+  const name = "pocket-tts-spec", golden = await openGolden("pocket_tts_full"), config = codec.parseConfig({});
+  const recipes = await recipesOf(name), made = await deterministicWeights(name);
+  const header: Record<string, unknown> = {};
+  let end = 0;
+  for (const { name, shape } of recipes) {
+    header[name] = { dtype: "F32", shape, data_offsets: [end, end += 4 * shape.reduce((a, b) => a * b, 1)] };
+  }
+  const text = new TextEncoder().encode(JSON.stringify(header)), bytes = new Uint8Array(8 + text.length + end);
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(text.length), true);
+  bytes.set(text, 8);
+  let at = 8 + text.length;
+  for (const recipe of recipes) {
+    const { buffer } = await made.read(recipe);
+    bytes.set(new Uint8Array(buffer), at);
+    at += buffer.byteLength;
+  }
+  const networks = [codec.encoder!(config), codec.decoder(config)], backend = wasm();
+  const file = await Safetensors.open(bytesInMemory(bytes, "published.safetensors"));
+  const weights = openCheckpoint(file, codec, config, networks);
+  const [encoder, decoder] = [
+    await backend.compile(networks[0], weights, { precision: "f32" }),
+    await backend.compile(networks[1], weights, { precision: "f32" }),
+  ];
+  const model = new CoreLatentModel(codec, { config, backend, encoder, decoder, fingerprint: "0" });
+  const latents = { data: await golden.f32("latents"), shape: golden.shape("latents") };
+  const own = (await model.encode(samples(0, 20 * FRAME))).latents;
+  assert.deepEqual(own.shape, [1, 20, 32]);
+  assertClose("latents", own.data, latents.data, EXACT, true);
+  assertClose("latents, tanh", own.data, await golden.f32("latents_tanh"), TANH, true);
+  const last = (await model.decode(latents)).audioValues.data.subarray(-2 * FRAME);
+  assertClose("audio", last, await golden.f32("audio_last2"), EXACT, true);
+  assertClose("audio, tanh", last, await golden.f32("audio_tanh_last2"), TANH, true);
+  model.close();
+});
+
+test("any cut gives the latents and the audio of the whole, bit by bit", async () => {
+  const rng = random("cuts of latents");
+  for (let round = 0; round < 8; round++) {
+    const encoder = model.createEncoder(), decoder = model.createDecoder(), parts: Latents[] = [];
+    const out = new Float32Array(audio.length);
+    for (let at = 0; at < input.length;) {
+      const end = Math.min(input.length, at + Math.max(1, Math.round(8000 ** rng.next())));
+      parts.push(await encoder.encode(input.subarray(at, end)));
+      at = end;
+    }
+    parts.push(await encoder.finish());
+    assert.deepEqual(join(parts), whole);
+    for (let frame = 0; frame < frames;) {
+      const end = Math.min(frames, frame + rng.integer(0, 3));
+      out.set((await decoder.decode(slice(whole, frame, end))).audioValues.data, frame * FRAME);
+      frame = end;
+    }
+    assert.deepEqual(out, audio);
+    encoder.close();
+    decoder.close();
+  }
+});
+
+test("the last frame is that of padded audio, as in pocket-tts, unless transformers' is asked for", async () => {
+  const padded = new Float32Array(6 * FRAME);
+  padded.set(input);
+  assert.deepEqual((await model.encode(padded)).latents, whole);
+  const other = (await model.encode(input, { tail: "transformers" })).latents;
+  assert.deepEqual(slice(other, 0, 5), slice(whole, 0, 5));
+  assert.notDeepEqual(other, whole);
+  const encoder = model.createEncoder({ tail: "transformers" });
+  assert.deepEqual(join([await encoder.encode(input), await encoder.finish()]), other);
+});
+
+test("rows of a batch, with and without a mask", async () => {
+  const length = input.length, short = 3 * FRAME + 50, data = new Float32Array(2 * length);
+  data.set(input.subarray(0, short));
+  data.set(input, length);
+  const batch = { data, shape: [2, 1, length] };
+  const paddingMask = [short, length].map((n) => Array.from({ length }, (_, i) => +(i < n)));
+  const { latents, latentsMask } = await model.encode(batch, { paddingMask });
+  assert.deepEqual(latents.shape, [2, 6, 32]);
+  assert.deepEqual([...latentsMask.data], [1, 1, 1, 1, 0, 0, 1, 1, 1, 1, 1, 1]);
+  assert.deepEqual(latents.data.subarray(6 * 32), whole.data);
+  const alone = (await model.encode(input.subarray(0, short))).latents;
+  assert.deepEqual(latents.data.subarray(0, 4 * 32), alone.data);
+  assert.ok(latents.data.subarray(4 * 32, 6 * 32).every((v) => v === 0));
+  const both = await model.decode(latents, { paddingMask: { data: new Uint8Array(2 * 5000), shape: [2, 5000] } });
+  assert.deepEqual(both.audioValues.shape, [2, 1, 5000]);
+  assert.deepEqual(both.audioValues.data.subarray(5000), audio.subarray(0, 5000));
+});
+
+test("streams move half-way between the wasm backend and the oracle", async () => {
+  const slow = await LatentModel.fromPretrained(testPath("models/pocket-tts-tiny"), { codec, backend: oracle() });
+  assert.equal(slow.fingerprint, model.fingerprint);
+  const some = input.subarray(0, 4 * FRAME), first = some.subarray(0, 2 * FRAME + 100);
+  for (const [from, to] of [[model, slow], [slow, model]]) {
+    const encoder = from.createEncoder(), parts = [await encoder.encode(first)], snapshot = await encoder.snapshot();
+    assert.equal(snapshot.pending.length, 100);
+    const next = to.createEncoder();
+    await next.restore(structuredClone(snapshot));
+    parts.push(await next.encode(some.subarray(first.length)));
+    assertClose("latents", join(parts).data, slice(whole, 0, 4).data, 1e-5, true);
+
+    const decoder = from.createDecoder(), out = [(await decoder.decode(slice(whole, 0, 2))).audioValues.data];
+    const other = to.createDecoder();
+    await other.decode(slice(whole, 3, 4));
+    await other.restore(structuredClone(await decoder.snapshot()));
+    out.push((await other.decode(slice(whole, 2, 4))).audioValues.data);
+    assertClose("audio", [...out[0], ...out[1]], audio.subarray(0, 4 * FRAME), 1e-5, true);
+  }
+  slow.close();
+});
+
+test("reset begins a new stream; a closed one says so", async () => {
+  const decoder = model.createDecoder(), encoder = model.createEncoder();
+  await decoder.decode(slice(whole, 2, 4));
+  await encoder.encode(input.subarray(1000, 5000));
+  await Promise.all([decoder.reset(), encoder.reset()]);
+  assert.deepEqual((await decoder.decode(whole)).audioValues.data, audio);
+  assert.deepEqual(await encoder.encode(input.subarray(0, 3 * FRAME)), slice(whole, 0, 3));
+  assert.deepEqual((await decoder.finish()).audioValues.shape, [1, 1, 0]);
+  decoder.close();
+  await assert.rejects(decoder.decode(whole), { code: "ERR_INVALID_STATE" });
+});
+
+test("half a model; a codec without an encoder", async () => {
+  const path = testPath("models/pocket-tts-tiny"), decoderOnly = { ...codec, encoder: undefined };
+  using half = await LatentModel.fromPretrained(path, { codec, part: "decoder" });
+  assert.equal(half.fingerprint, model.fingerprint);
+  assert.equal(half.memory.encoder, undefined);
+  assert.deepEqual((await half.decode(whole)).audioValues.data, audio);
+  await assert.rejects(half.encode(input), { code: "ERR_INVALID_STATE", message: /part: "both" or "encoder"/ });
+  await assert.rejects(LatentModel.fromPretrained(path, { codec: decoderOnly }), {
+    code: "ERR_CHECKPOINT",
+    message: /unknown: mimi\.encoder/,
+  });
+  const ignores = (name: string) => /^(flow_lm|mimi\.(encoder|downsample))/.test(name);
+  const without = { ...decoderOnly, layouts: codec.layouts.map((layout) => ({ ...layout, ignores })) };
+  using vocoder = await LatentModel.fromPretrained(path, { codec: without });
+  assert.deepEqual((await vocoder.decode(whole)).audioValues.data, audio);
+  await assert.rejects(vocoder.encode(input), { code: "ERR_INVALID_STATE", message: /pocket-tts has none/ });
+});
+
+test("the first published model has other latents on either side", async () => {
+  const json = await testJSON("models/pocket-tts-tiny/config.json") as Record<string, unknown>;
+  const config = codec.parseConfig({ ...json, inner_dim: null });
+  assert.deepEqual([config.encoderLatent, config.decoderLatent], [24, 32]);
+});
+
+test("what is no latent, no codec or no configuration of it", async () => {
+  const latents = (data: unknown, shape: number[]) => ({ data, shape }) as Latents, values = new Float32Array(64);
+  const wrong: [Latents, string, RegExp][] = [
+    [latents(values, [1, 4, 16]), "ERR_INVALID_ARGUMENT", /must be \[batch, frames, 32\], got shape \[1,4,16\]/],
+    [latents(values, [64]), "ERR_INVALID_ARGUMENT", /got shape \[64\]/],
+    [latents(values, [1, 3, 32]), "ERR_INVALID_ARGUMENT", /needs 96 values, data has 64/],
+    [latents([...values], [1, 2, 32]), "ERR_INVALID_ARGUMENT", /Float32Array/],
+    [latents(values.map((_, i) => i === 40 ? NaN : 0), [1, 2, 32]), "ERR_NOT_FINITE", /latent 40 is NaN/],
+    [latents(values.map((_, i) => i === 3 ? 1e9 : 0), [1, 2, 32]), "ERR_OUT_OF_RANGE", /latent 3/],
+    [latents(new Float32Array(0), [1, 0, 32]), "ERR_EMPTY_INPUT", /no frames/],
+  ];
+  for (const [input, code, message] of wrong) await assert.rejects(model.decode(input), { code, message });
+  const decoder = model.createDecoder();
+  await assert.rejects(decoder.decode(latents(values, [2, 1, 32])), { message: /takes one row, got a batch of 2/ });
+  assert.deepEqual((await decoder.decode(latents(values, [2, 32]))).audioValues.shape, [1, 1, 2 * FRAME]);
+
+  const path = testPath("models/pocket-tts-tiny");
+  const load = (options: object) => LatentModel.fromPretrained(path, { codec, ...options });
+  await assert.rejects(load({ codec: {} }), { code: "ERR_INVALID_ARGUMENT", message: /codec must be a Codec/ });
+  await assert.rejects(load({ numQuantizers: 8 }), { code: "ERR_INVALID_ARGUMENT", message: /numQuantizers/ });
+  await assert.rejects(load({ worker: true }), { code: "ERR_INVALID_ARGUMENT", message: /worker/ });
+  await assert.rejects(LatentModel.fromPretrained(testPath("models/tiny-hf"), { codec: mimi }), {
+    code: "ERR_NOT_SUPPORTED",
+    message: /frames of mimi are codes/,
+  });
+  await assert.rejects(LatentModel.fromPretrained(testPath("models/tiny-hf"), { codec, config: {} }), {
+    code: "ERR_CHECKPOINT",
+    message: /not a checkpoint of pocket-tts/,
+  });
+  const json = await testJSON("models/pocket-tts-tiny/config.json") as Record<string, object>;
+  const configs: [object, RegExp][] = [
+    [{ ...json, extra: 1 }, /mimi: extra is no known field/],
+    [{ ...json, seanet: undefined }, /seanet must be an object/],
+    [{ ...json, seanet: { ...json.seanet, dimension: 25 } }, /transformer: .* must be 25, got 24/],
+    [{ ...json, outer_dim: 24 }, /outer_dim must be 16, got 24/],
+    [{ ...json, seanet: { ...json.seanet, n_filters: 0 } }, /num_filters must be an integer/],
+  ];
+  for (const [config, message] of configs) await assert.rejects(load({ config }), { code: "ERR_CONFIG", message });
+  await assert.rejects(load({ config: { ...json, inner_dim: 3.5 } }), {
+    code: "ERR_INVALID_ARGUMENT",
+    message: /pocket-tts, to encode: conv downsample\.conv: outChannels must be an integer from 1, got 3\.5/,
+  });
+});
