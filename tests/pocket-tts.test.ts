@@ -1,12 +1,19 @@
 /** A codec from outside: examples/pocket-tts against its own Python package, and streams of latents. */
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
+import { execFile } from "node:child_process";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join as joinPath } from "node:path";
+import process from "node:process";
 import { test } from "node:test";
+import { promisify } from "node:util";
 import { pocketTts } from "../examples/pocket-tts/codec.ts";
 import { LatentModel, type Latents, mimi, wasm } from "../mod.ts";
 import { openCheckpoint } from "../src/core/checkpoint.ts";
 import { LatentModel as CoreLatentModel } from "../src/core/latent-model.ts";
 import { bytesInMemory, Safetensors } from "../src/core/safetensors.ts";
+import { fromPCM16, toPCM16, WAV_HEADER_BYTES } from "../src/file/wav.ts";
+import { ROOT, RUNTIME, SAMPLE } from "./support/cli.ts";
 import { assertClose } from "./support/compare.ts";
 import { openGolden, testJSON, testPath, TESTS } from "./support/files.ts";
 import { oracle } from "./support/oracle.ts";
@@ -240,4 +247,19 @@ test("what is no latent, no codec or no configuration of it", async () => {
     code: "ERR_INVALID_ARGUMENT",
     message: /pocket-tts, to encode: conv downsample\.conv: outChannels must be an integer from 1, got 3\.5/,
   });
+});
+
+test("the example: a recording to latents and back, frame by frame", async () => {
+  const folder = await mkdtemp(joinPath(tmpdir(), "mimi-pocket-")), out = joinPath(folder, "out.wav");
+  try {
+    const args = [...RUNTIME, "examples/pocket-tts/main.ts", testPath("models/pocket-tts-tiny"), SAMPLE, out];
+    const { stdout, stderr } = await promisify(execFile)(process.execPath, args, { cwd: ROOT });
+    assert.equal(stderr, "");
+    assert.match(stdout, /^it-cannot-complete\.wav: 40 latents of 32 numbers, 3\.2 s of speech/);
+    const recording = fromPCM16((await readFile(SAMPLE)).subarray(WAV_HEADER_BYTES));
+    const { audioValues } = await model.decode((await model.encode(recording)).latents);
+    assert.deepEqual(new Uint8Array((await readFile(out)).subarray(WAV_HEADER_BYTES)), toPCM16(audioValues.data));
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 });

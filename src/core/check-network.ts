@@ -64,11 +64,12 @@ export function checkNetwork(where: string, network: Network): void {
     return channels;
   };
   const latents = latentChannels(network), out = chain(layers, direction === "encode" ? 1 : latents, false);
-  let positions = inputPositions(network, 1);
+  // So many frames that a stride which is off by one sample shows through the rounding.
+  const frames = 2 * frameSize;
+  let positions = inputPositions(network, frames);
   for (const layer of layers) positions = positionsAfter(layer, positions);
-  const expected = direction === "encode" ? 1 : frameSize;
-  if (positions !== expected) {
-    fail(`a frame of ${frameSize} samples must come to ${expected} positions, got ${positions}`);
+  if (positions !== (direction === "encode" ? frames : frames * frameSize)) {
+    fail(`the strides of the layers must make frames of frameSize samples (${frameSize})`);
   }
   if (direction === "decode" && out !== 1) fail(`audio must have 1 channel, got ${out}`);
 }

@@ -9,7 +9,8 @@ import { program } from "../../src/cli/program.ts";
 export const ROOT: string = fileURLToPath(new URL("../../", import.meta.url));
 /** 75240 samples, mono, 16 bit, 24 kHz. */
 export const SAMPLE: string = fileURLToPath(new URL("../../models/mini/it-cannot-complete.wav", import.meta.url));
-const RUNTIME = "Deno" in globalThis ? ["run", "-A"] : "Bun" in globalThis ? [] : ["--import", "tsx"];
+/** Arguments of the runtime itself before a script. */
+export const RUNTIME: string[] = "Deno" in globalThis ? ["run", "-A"] : "Bun" in globalThis ? [] : ["--import", "tsx"];
 
 export interface Ended {
   /** 128 and the number of the signal for a process that a signal ended. */
