@@ -8,7 +8,17 @@ import process from "node:process";
 import { test } from "node:test";
 import { promisify } from "node:util";
 import { pocketTts } from "../examples/pocket-tts/codec.ts";
-import { LatentModel, type Latents, mimi, wasm } from "../mod.ts";
+import {
+  type Codec,
+  type CodecConfig,
+  LatentModel,
+  type Latents,
+  type Layer,
+  mimi,
+  type Network,
+  wasm,
+} from "../mod.ts";
+import { checkNetwork } from "../src/core/check-network.ts";
 import { openCheckpoint } from "../src/core/checkpoint.ts";
 import { LatentModel as CoreLatentModel } from "../src/core/latent-model.ts";
 import { bytesInMemory, Safetensors } from "../src/core/safetensors.ts";
@@ -17,7 +27,7 @@ import { ROOT, RUNTIME, SAMPLE } from "./support/cli.ts";
 import { assertClose } from "./support/compare.ts";
 import { openGolden, testJSON, testPath, TESTS } from "./support/files.ts";
 import { oracle } from "./support/oracle.ts";
-import { random } from "./support/random.ts";
+import { random, randomWeights } from "./support/random.ts";
 import { deterministicWeights, recipesOf } from "./support/weights.ts";
 
 const codec = pocketTts, FRAME = 1920;
@@ -247,6 +257,67 @@ test("what is no latent, no codec or no configuration of it", async () => {
     code: "ERR_INVALID_ARGUMENT",
     message: /pocket-tts, to encode: conv downsample\.conv: outChannels must be an integer from 1, got 3\.5/,
   });
+});
+
+test("a codec of other layers: any kind at either end, one position a frame or several", async () => {
+  const rng = random("a codec of other layers"), width = rng.integer(3, 20), latent = rng.integer(1, 18);
+  const strides = [rng.integer(2, 7), rng.integer(1, 5)], frameSize = strides[0] * strides[1];
+  const conv = { kind: "conv", dilation: 1, bias: true, padMode: "constant" } as const;
+  const linear = (name: string, inChannels: number, outChannels: number): Layer => (
+    { kind: "linear", name, inChannels, outChannels, bias: true }
+  );
+  const up = { kind: "convTranspose", groups: 1, bias: true } as const;
+  const other: Codec<CodecConfig> = {
+    modelType: "other",
+    tail: "transformers",
+    parseConfig: () => ({ samplingRate: 8000 }),
+    encoder: () => ({
+      direction: "encode",
+      frameSize,
+      layers: [
+        { ...conv, name: "in", inChannels: 1, outChannels: width, kernel: 2 * strides[0], stride: strides[0] },
+        { ...conv, name: "down", inChannels: width, outChannels: width, kernel: strides[1], stride: strides[1] },
+        { kind: "residual", branch: [{ kind: "gelu" }, linear("branch", width, width)], shortcut: [] },
+        {
+          kind: "residual",
+          branch: [{ kind: "gelu" }, linear("narrow", width, latent)],
+          shortcut: [linear("project", width, latent)],
+        },
+        { kind: "gelu" },
+      ],
+    }),
+    decoder: () => ({
+      direction: "decode",
+      frameSize,
+      layers: [
+        { kind: "elu" },
+        { kind: "residual", branch: [linear("same", latent, latent)], shortcut: [] },
+        { ...up, name: "up", inChannels: latent, outChannels: width, kernel: 3 * strides[0], stride: strides[0] },
+        { kind: "elu" },
+        { ...up, name: "out", inChannels: width, outChannels: 1, kernel: strides[1], stride: strides[1] },
+      ],
+    }),
+    layouts: [],
+  };
+  const config = other.parseConfig({}), networks = [other.encoder!(config), other.decoder(config)];
+  const weights = randomWeights(rng, networks);
+  const [fast, slow] = await Promise.all([wasm(), oracle()].map(async (backend) => {
+    for (const network of networks) checkNetwork("here", network);
+    const compile = (network: Network) => backend.compile(network, weights, { precision: "f32" });
+    const [encoder, decoder] = await Promise.all(networks.map(compile));
+    return new CoreLatentModel(other, { config, backend, encoder, decoder, fingerprint: "0" });
+  }));
+  const input = rng.floats(20 * frameSize + rng.integer(1, frameSize - 1)), { latents } = await fast.encode(input);
+  assert.deepEqual(latents.shape, [1, 21, latent]);
+  assertClose("latents", latents.data, (await slow.encode(input)).latents.data, 1e-5);
+  const { audioValues } = await fast.decode(latents), decoder = fast.createDecoder();
+  assert.deepEqual(audioValues.shape, [1, 1, 21 * frameSize]);
+  assertClose("audio", audioValues.data, (await slow.decode(latents)).audioValues.data, 1e-5);
+  for (let frame = 0; frame < 21; frame++) {
+    const one = { data: latents.data.subarray(frame * latent, (frame + 1) * latent), shape: [1, latent] };
+    const { data } = (await decoder.decode(one)).audioValues;
+    assert.deepEqual(data, audioValues.data.subarray(frame * frameSize, (frame + 1) * frameSize));
+  }
 });
 
 test("the example: a recording to latents and back, frame by frame", async () => {

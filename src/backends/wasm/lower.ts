@@ -64,6 +64,8 @@ interface Op {
   /** Works on `x` itself and leaves `y` alone. */
   inPlace?: boolean;
   canAccumulate?: boolean;
+  /** Has read all of `x` before it writes to `y`, so that the two may be one. */
+  readsFirst?: boolean;
 }
 
 /** How a layer's memory lies in a stream's block, and how it is brought into the canonical layout and back. */
@@ -180,10 +182,11 @@ class Lowering {
       steps.push({ op, layer, to });
       positions = after;
     }
-    const last = steps.length - 1;
+    const last = steps.length - 1, [first] = steps;
     const endsInPlace = steps[last].op.inPlace, channels = channelsAfter(layers) ?? 0;
     return {
       canAccumulate: steps[last].op.canAccumulate,
+      readsFirst: !first.op.inPlace && (last > 0 || first.op.readsFirst),
       run(x, n, y, pass, accumulate) {
         for (let i = 0; i <= last; i++) {
           const { op, layer, to } = steps[i];
@@ -316,6 +319,7 @@ class Lowering {
     }
     return {
       canAccumulate: true,
+      readsFirst: true,
       run(x, positions, y, pass, accumulate) {
         const { from, size, n } = history.fill(x, positions, pass);
         products.forEach((product, tap) =>
@@ -376,6 +380,7 @@ class Lowering {
     const product = new Matmul(memory, rows, stride * outChannels, inputs, bias);
     return {
       canAccumulate: true,
+      readsFirst: true,
       run(x, positions, y, pass, accumulate) {
         const { from, size, n } = history.fill(x, positions, pass);
         product.run(from, row, y, stride * outChannels * F32, n, accumulate, pass.streams.length, size);
@@ -412,17 +417,19 @@ class Lowering {
     if (!branch.canAccumulate) {
       throw new NotSupportedError("The wasm backend cannot add the last layer of a residual branch to its input.");
     }
-    if (layer.shortcut.length === 0) {
+    if (layer.shortcut.length === 0 && branch.readsFirst) {
       return { inPlace: true, run: (x, n, _y, pass) => branch.run(x, n, x, pass, true) };
     }
-    const shortcut = await this.chain(layer.shortcut, positions, depth + 1);
-    const channels = channelsAfter(layer.shortcut)!, sum = this.#shared(`sum ${depth}`, positions * channels);
+    const channels = channelsAfter(layer.branch)!;
+    const copy: Op = { run: (x, n, y) => kernels.move(y, x, n * channels * F32) };
+    if (layer.shortcut[0]?.kind === "residual") {
+      throw new NotSupportedError("The wasm backend cannot begin a residual shortcut with a residual layer.");
+    }
+    const shortcut = layer.shortcut.length > 0 ? await this.chain(layer.shortcut, positions, depth + 1) : copy;
     return {
-      inPlace: true,
-      run(x, n, _y, pass) {
-        shortcut.run(x, n, sum.at, pass, false);
-        branch.run(x, n, sum.at, pass, true);
-        kernels.move(x, sum.at, n * channels * F32);
+      run(x, n, y, pass) {
+        shortcut.run(x, n, y, pass, false);
+        branch.run(x, n, y, pass, true);
       },
     };
   }
@@ -469,6 +476,7 @@ class Lowering {
     this.slots.push(ringSlot(memory, [keysAt, valuesAt], { keyValueHeads, ring, padded, headDim, window, perFrame }));
     return {
       canAccumulate: true,
+      readsFirst: true,
       run(x, positions, y, pass, accumulate) {
         const { streams } = pass, n = positions / streams.length;
         qkv.run(x, channels * F32, qkvAt.at, inner * F32, positions, false);
