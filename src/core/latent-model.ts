@@ -30,7 +30,7 @@ import type { Tensor } from "./tensor.ts";
 export interface EncodeLatentsOutput {
   /** [batch, frames, channels]; 0 past the end of a masked row. */
   latents: Latents;
-  /** [batch, frames]: 1 where a frame holds audio, 0 past the end of a masked row. */
+  /** 1 where a frame holds audio, 0 past the end of a masked row: [batch, frames]. */
   latentsMask: Tensor<Uint8Array>;
 }
 

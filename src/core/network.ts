@@ -70,7 +70,7 @@ export interface ScaleLayer {
 
 /**
  * Causal self-attention over the last `window` positions (the query's own included) with rotary position embedding
- * (halves rotated, positions counted from the start of the stream). Its tensors are those of {@link projections}.
+ * (halves rotated, positions counted from the start of the stream). Its tensors are those of four linear layers, `q_proj`, `k_proj`, `v_proj` and `o_proj` after its name.
  */
 export interface AttentionLayer {
   kind: "attention";
@@ -136,7 +136,7 @@ export type Layer =
 
 /**
  * One direction of a codec: audio to frames, or frames to audio. Frames are codes where an encoder ends with a quantize
- * layer and a decoder begins with a dequantize layer; otherwise they are latents, see {@link latentChannels}.
+ * layer and a decoder begins with a dequantize layer; otherwise they are latents.
  */
 export interface Network {
   direction: "encode" | "decode";
