@@ -70,7 +70,8 @@ export interface ScaleLayer {
 
 /**
  * Causal self-attention over the last `window` positions (the query's own included) with rotary position embedding
- * (halves rotated, positions counted from the start of the stream). Its tensors are those of four linear layers, `q_proj`, `k_proj`, `v_proj` and `o_proj` after its name.
+ * (halves rotated, positions counted from the start of the stream). Its tensors are those of four linear layers, whose
+ * names are its own and `.q_proj`, `.k_proj`, `.v_proj` or `.o_proj`.
  */
 export interface AttentionLayer {
   kind: "attention";
