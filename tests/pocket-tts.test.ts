@@ -227,6 +227,12 @@ test("what is no latent, no codec or no configuration of it", async () => {
     [latents(new Float32Array(0), [1, 0, 32]), "ERR_EMPTY_INPUT", /no frames/],
   ];
   for (const [input, code, message] of wrong) await assert.rejects(model.decode(input), { code, message });
+  for (const tail of [null, "none"]) {
+    await assert.rejects(model.encode(input, { tail } as object), {
+      message: /tail must be "transformers" or "zeros"/,
+    });
+    assert.throws(() => model.createEncoder({ tail } as object), { message: /tail must be "transformers" or "zeros"/ });
+  }
   const decoder = model.createDecoder();
   await assert.rejects(decoder.decode(latents(values, [2, 1, 32])), { message: /takes one row, got a batch of 2/ });
   assert.deepEqual((await decoder.decode(latents(values, [2, 32]))).audioValues.shape, [1, 1, 2 * FRAME]);

@@ -153,7 +153,7 @@ export abstract class CodecModel<C extends CodecConfig> {
   /** Rows of a batch, padded as the tail says. */
   protected recordings(where: string, input: AudioInput, options: EncodeRowsOptions): Recordings {
     const { rows, length } = toRows(where, input, this.config.samplingRate, options.samplingRate);
-    const tail = checkTail(where, options.tail ?? this.#codec.tail);
+    const tail = checkTail(where, options.tail, this.#codec.tail);
     const lengths = options.paddingMask === undefined
       ? rows.map(() => length)
       : rowLengths(where, options.paddingMask, rows.length, length);

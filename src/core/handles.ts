@@ -68,7 +68,7 @@ export interface CodesSession extends Session {
 export type Maybe<T> = T | Promise<T>;
 
 /** Goes on at once with a value, or when a promise has one: synchronous backends stay synchronous. */
-export function andThen<T, U>(value: Maybe<T>, next: (value: T) => Maybe<U>): Maybe<U> {
+function andThen<T, U>(value: Maybe<T>, next: (value: T) => Maybe<U>): Maybe<U> {
   return value instanceof Promise ? value.then(next) : next(value);
 }
 
@@ -213,15 +213,13 @@ export interface FramesOut<T> {
   value: T;
 }
 
-/**
- * The encoder's logic, synchronous exactly when its backend is. Frames leave as `T`; a call says how with `C`.
- */
+/** The encoder's logic, synchronous exactly when its backend is. Frames leave as `T`; a call says how with `C`. */
 export abstract class EncoderSession<S extends Session, T, C> extends StreamSession<S> {
   protected pending: Float32Array = new Float32Array(0);
   readonly #tail: Tail;
 
   constructor(where: string, session: S, tail: unknown) {
-    const checked = checkTail(where, tail ?? session.tail);
+    const checked = checkTail(where, tail, session.tail);
     super(session);
     this.#tail = checked;
   }
@@ -496,7 +494,8 @@ export class MimiDecoderSync extends SyncHandle<CodesDecoderSession> {
 }
 
 /** @throws {MimiTypeError} `ERR_INVALID_ARGUMENT`. */
-export function checkTail(where: string, tail: unknown): Tail {
+export function checkTail(where: string, tail: unknown, fallback: Tail): Tail {
+  if (tail === undefined) return fallback;
   if (tail === "transformers" || tail === "zeros") return tail;
   throw new MimiTypeError(
     "ERR_INVALID_ARGUMENT",

@@ -1,4 +1,3 @@
-/// <reference lib="esnext.disposable" preserve="true" />
 /**
  * Streams of codecs whose frames are latents; see handles.ts.
  *

@@ -142,7 +142,7 @@ export class MimiModel extends CodecModel<MimiConfig> {
       const { audioCodes } = await this.#encode(where, input, encodeOptions);
       return { audioCodes, ...await this.#decode(where, audioCodes, samples) };
     }
-    checkTail(where, options.tail ?? mimi.tail);
+    checkTail(where, options.tail, mimi.tail);
     const audioCodes = toAudioCodes(where, given, this.config.codebookSize), codebooks = audioCodes.shape[1];
     if (numQuantizers !== undefined && numQuantizers !== codebooks) {
       throw new MimiRangeError(
