@@ -12,7 +12,7 @@ export const ROOT: string = fileURLToPath(new URL("../", import.meta.url));
  * Sources whose output stands alone. They become classic scripts: some implementations of Web Audio wrap the text of a
  * worklet, and webpack minifies a file that it does not bundle as a script.
  */
-const STANDALONE = ["src/worker.ts", "src/nodes/worklet.ts"];
+const STANDALONE = ["src/worker.ts", "src/nodes/worklet.ts", "src/nodes/worklet-offline.ts"];
 
 /** Those of them that this tree has. */
 export function standaloneSources(): string[] {
@@ -69,7 +69,7 @@ async function run(
     metafile: true,
     platform: "browser",
     target: "es2022",
-    external: Object.keys(packageOf(".").peerDependencies ?? {}), // optional, and not ours to bundle
+    external: ["audio-decode"], // an optional peer, and not ours to bundle
     legalComments: "none", // the head of a standalone file says it for all of it
     logLevel: "silent",
     logOverride: { "empty-import-meta": "error" },

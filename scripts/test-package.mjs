@@ -73,7 +73,9 @@ console.log(audioCodes.shape.join(), audioValues.shape.join(), failure?.code, sa
   }
   const dist = join(folder, "node_modules/mimi-audio/dist"),
     licences = readFileSync(join(dist, "LICENSES.txt"), "utf8");
-  for (const file of ["src/worker.js", "src/nodes/worklet.js"]) await checkStandalone(join(dist, file), licences);
+  for (const file of ["src/worker.js", "src/nodes/worklet.js", "src/nodes/worklet-offline.js"]) {
+    await checkStandalone(join(dist, file), licences);
+  }
   if (!run("npx", ["mimi", "info", "mini"]).includes("0.9")) {
     throw new Error("mimi info does not name the bitrate of the embedded model");
   }

@@ -4,15 +4,24 @@
  * @module
  */
 import type { Codec, CodecConfig } from "./core/codec.ts";
-import { checkOptions, describe, MimiTypeError } from "./core/errors.ts";
+import { checkOptions, describe, InvalidStateError, MimiTypeError, NotSupportedError } from "./core/errors.ts";
 import { MimiFeatureExtractor as CoreFeatureExtractor } from "./core/features.ts";
 import { LatentModel as CoreLatentModel } from "./core/latent-model.ts";
 import { MimiModel as CoreModel } from "./core/model.ts";
 import { Engine } from "./engine/engine.ts";
 import { checkWorkerOption, type WorkerOptions } from "./engine/spawn.ts";
 import type { ModelSource } from "./hub/source.ts";
-import { checkParts, loadCodec, loadParts, openFolder, type PartsOptions, readFields } from "./parts.ts";
-import { resolveSource } from "./resolve.ts";
+import {
+  checkParts,
+  loadCodec,
+  loadParts,
+  type ModelWeights,
+  openFolder,
+  type PartsOptions,
+  readFields,
+  readWeights,
+} from "./parts.ts";
+import { type ResolvedSource, resolveSource } from "./resolve.ts";
 
 /** Where and how a model is loaded. */
 export interface LoadOptions extends PartsOptions {
@@ -29,6 +38,33 @@ const engines = new WeakMap<CoreModel, Engine>();
 /** The worker that runs a model; undefined where it runs in this thread. For this library's own use. */
 export function engineOf(model: CoreModel): Engine | undefined {
   return engines.get(model);
+}
+
+export type { ModelWeights };
+
+/** Where models were loaded from. */
+const origins = new WeakMap<CoreModel, { source: ResolvedSource; options: PartsOptions }>();
+
+/**
+ * Reads a model's weights again from where it was loaded, as plain data. For this library's own use.
+ *
+ * @throws {NotSupportedError} for a model whose weights are not the wasm backend's, or that no `fromPretrained` loaded.
+ * @throws {InvalidStateError} `ERR_WRONG_MODEL` where other weights lie there by now; and whatever reading throws.
+ */
+export async function weightsOf(where: string, model: CoreModel): Promise<ModelWeights> {
+  const origin = origins.get(model);
+  if (!origin || model.backend !== "wasm") {
+    throw new NotSupportedError(
+      `${where}: an offline context runs the wasm backend with weights that it reads again; load the model with ` +
+        `fromPretrained(source, { backend: "wasm" }), this one's backend is ${model.backend}.`,
+    );
+  }
+  const weights = await readWeights(where, origin.source, origin.options);
+  if (weights.fingerprint === model.fingerprint) return weights;
+  throw new InvalidStateError(
+    "ERR_WRONG_MODEL",
+    `${where}: the weights where the model was loaded from are of model ${weights.fingerprint} by now, the model is ${model.fingerprint}.`,
+  );
 }
 
 const OPTIONS: (keyof LoadOptions)[] = [
@@ -70,7 +106,12 @@ export class MimiModel extends CoreModel {
     checkOptions(where, options, OPTIONS);
     checkParts(where, options);
     const worker = checkWorkerOption(where, options.worker), resolved = await resolveSource(source);
-    if (!worker) return new MimiModel(await loadParts(where, resolved, options));
+    const { signal: _signal, onProgress: _onProgress, ...again } = options;
+    const from = (model: MimiModel) => {
+      origins.set(model, { source: resolved, options: again });
+      return model;
+    };
+    if (!worker) return from(new MimiModel(await loadParts(where, resolved, options)));
     if (options.backend !== undefined && typeof options.backend !== "string") {
       throw new MimiTypeError(
         "ERR_INVALID_ARGUMENT",
@@ -79,7 +120,7 @@ export class MimiModel extends CoreModel {
     }
     const { engine, parts } = await Engine.load(resolved, options, worker), model = new MimiModel(parts);
     engines.set(model, engine);
-    return model;
+    return from(model);
   }
 }
 

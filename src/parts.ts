@@ -15,7 +15,7 @@ import { describe, FormatError, LoadError, MimiTypeError, NotSupportedError } fr
 import { fingerprint } from "./core/fingerprint.ts";
 import { mimi } from "./core/mimi.ts";
 import type { MimiModelParts } from "./core/model.ts";
-import type { Network } from "./core/network.ts";
+import { type Network, networkTensors } from "./core/network.ts";
 import { type ByteSource, Safetensors } from "./core/safetensors.ts";
 import { MOST_JSON_BYTES, open, type Progress, readJSON } from "./hub/files.ts";
 import { openRepositoryFile } from "./hub/repository.ts";
@@ -106,11 +106,13 @@ export async function loadParts(
   options: PartsOptions,
 ): Promise<MimiModelParts> {
   checkParts(where, options);
-  const { config: given, numQuantizers: asked, ...rest } = options;
-  const config = given === undefined || given instanceof MimiConfig ? given : new MimiConfig(given);
-  const codebooks = (c: MimiConfig) => checkNumQuantizers(where, asked, c, c.numQuantizers);
-  const parts = await loadCodec(where, mimi, source, { ...rest, config }, codebooks);
+  const codebooks = (c: MimiConfig) => checkNumQuantizers(where, options.numQuantizers, c, c.numQuantizers);
+  const parts = await loadCodec(where, mimi, source, mimiOptions(options), codebooks);
   return { ...parts, numQuantizers: codebooks(parts.config) };
+}
+
+function mimiOptions({ config, numQuantizers: _numQuantizers, ...rest }: PartsOptions): CodecPartsOptions<MimiConfig> {
+  return { ...rest, config: config === undefined || config instanceof MimiConfig ? config : new MimiConfig(config) };
 }
 
 /**
@@ -135,12 +137,8 @@ export async function loadCodec<C extends CodecConfig>(
 
   const opened = await openSource(codec, source, options), programs: { encoder?: Program; decoder?: Program } = {};
   try {
-    const { config } = opened, count = codebooks(config);
-    const networks: { encoder?: Network; decoder?: Network } = {
-      encoder: part === "decoder" ? undefined : codec.encoder?.(config, count),
-      decoder: part === "encoder" ? undefined : codec.decoder(config, count),
-    };
-    const both = [networks.encoder, networks.decoder].filter((network) => network !== undefined);
+    const { config } = opened, networks = networksOf(codec, part, config, codebooks(config));
+    const both = Object.values(networks);
     for (const network of both) checkNetwork(`${where}: codec ${codec.modelType}, to ${network.direction}`, network);
     const weights = openCheckpoint(await fresh(opened.weights, Safetensors.open), codec, config, both);
     for (const half of ["encoder", "decoder"] as const) {
@@ -156,6 +154,53 @@ export async function loadCodec<C extends CodecConfig>(
   } finally {
     await opened.weights.close?.();
   }
+}
+
+/** A model's weights as plain data, for a thread that can read nothing itself. */
+export interface ModelWeights {
+  /** As `config.json` has it. */
+  config: Record<string, unknown>;
+  fingerprint: string;
+  numQuantizers: number;
+  precision: Precision;
+  part: "both" | "encoder" | "decoder";
+  /** By their names in the reference layout. */
+  tensors: Map<string, Float32Array>;
+}
+
+/**
+ * Reads the weights that a model with these options has, and compiles nothing.
+ *
+ * @throws as {@link loadParts} does for the source.
+ */
+export async function readWeights(where: string, source: ResolvedSource, options: PartsOptions): Promise<ModelWeights> {
+  const { part = "both", precision = "f32" } = options, opened = await openSource(mimi, source, mimiOptions(options));
+  try {
+    const { config } = opened,
+      numQuantizers = checkNumQuantizers(where, options.numQuantizers, config, config.numQuantizers);
+    const networks = Object.values(networksOf(mimi, part, config, numQuantizers));
+    const weights = openCheckpoint(await fresh(opened.weights, Safetensors.open), mimi, config, networks);
+    const tensors = new Map<string, Float32Array>();
+    for (const spec of networks.flatMap(networkTensors)) {
+      if (!tensors.has(spec.name)) tensors.set(spec.name, await weights.read(spec));
+    }
+    const named = await fingerprint(weights, mimi.decoder(config));
+    return { config: config.toJSON(), fingerprint: named, numQuantizers, precision, part, tensors };
+  } finally {
+    await opened.weights.close?.();
+  }
+}
+
+/** The networks of what is loaded. */
+function networksOf<C extends CodecConfig>(
+  codec: Codec<C>,
+  part: "both" | "encoder" | "decoder",
+  config: C,
+  codebooks: number | undefined,
+): { encoder?: Network; decoder?: Network } {
+  const encoder = part === "decoder" ? undefined : codec.encoder?.(config, codebooks);
+  const decoder = part === "encoder" ? undefined : codec.decoder(config, codebooks);
+  return { ...(encoder && { encoder }), ...(decoder && { decoder }) };
 }
 
 async function openSource<C extends CodecConfig>(

@@ -18,7 +18,7 @@ const ALLOWED: Record<string, string[]> = {
   "src/worker-file.ts": [],
   "src/engine": ["src/core", "src/hub", "src/resolve.ts", "src/parts.ts", "src/worker-file.ts"],
   "src/load.ts": ["src/core", "src/hub", "src/resolve.ts", "src/parts.ts", "src/engine"],
-  "src/nodes": ["src/core", "src/engine", "src/load.ts"],
+  "src/nodes": ["src/core", "src/backends", "src/engine", "src/load.ts", "src/worker-file.ts"],
   "src/worker.ts": ["src/engine", "src/hub", "src/nodes"],
   "src/file": ["src/core"],
   "src/cli": ["src/core", "src/file", "src/load.ts", "src/hub", "models", "mod.ts"],

@@ -89,6 +89,11 @@ export abstract class CodecModel<C extends CodecConfig> {
     if (decoder) this.#halves.decoder = { network, program: decoder };
   }
 
+  /** Whether {@link close} was called. */
+  get closed(): boolean {
+    return this.#closed;
+  }
+
   /** Bytes held now, by half; `state` is what one stream takes. */
   get memory(): ModelMemory {
     const encoder = this.#halves.encoder?.program.memory, decoder = this.#halves.decoder?.program.memory;

@@ -12,6 +12,7 @@ import type { CodecConfig } from "./codec.ts";
 import type { MimiConfig } from "./config.ts";
 import { checkOptions, describe, InvalidStateError, MimiTypeError } from "./errors.ts";
 import type { DecodeOutput } from "./codec-model.ts";
+import { andThen, type Maybe } from "./maybe.ts";
 import { mostFrames, type Network, networkState, sizeOf } from "./network.ts";
 
 /**
@@ -63,13 +64,6 @@ export interface Session {
 export interface CodesSession extends Session {
   config: MimiConfig;
   numQuantizers: number;
-}
-
-export type Maybe<T> = T | Promise<T>;
-
-/** Goes on at once with a value, or when a promise has one: synchronous backends stay synchronous. */
-function andThen<T, U>(value: Maybe<T>, next: (value: T) => Maybe<U>): Maybe<U> {
-  return value instanceof Promise ? value.then(next) : next(value);
 }
 
 /**

@@ -11,11 +11,11 @@ import {
   EncoderSession,
   type FramesOut,
   Handle,
-  type Maybe,
   type Session,
   type Tail,
 } from "./handles.ts";
 import { type Latents, toLatents } from "./latents.ts";
+import type { Maybe } from "./maybe.ts";
 import { latentChannels } from "./network.ts";
 
 export interface LatentEncoderOptions {

@@ -43,6 +43,7 @@ export class Capture {
   #begun = 0;
   #whole = 0;
   #quantizers: number[] = [];
+  #losses: number[] | undefined;
   #mix: Float32Array = new Float32Array(128);
 
   constructor(options: CaptureOptions) {
@@ -65,8 +66,9 @@ export class Capture {
    *
    * @param at their first sample, as the context counts.
    * @param quantizers codebooks for the frames that begin with them.
+   * @param loss probability that these frames are lost, of a node that loses some.
    */
-  take(channels: readonly Float32Array[], length: number, at: number, quantizers: number): void {
+  take(channels: readonly Float32Array[], length: number, at: number, quantizers: number, loss?: number): void {
     if (!this.#listening) return;
     const { ring, shared, capacity, frame, lookahead, post } = this.#options;
     const room = capacity - (this.#total - this.#read);
@@ -85,6 +87,7 @@ export class Capture {
       this.#written = this.#sent = this.#lost = 0;
       this.#begun = this.#whole = 0;
       this.#quantizers = [];
+      this.#losses = loss === undefined ? undefined : [];
     }
     if (room < length) {
       this.#running = false;
@@ -96,6 +99,7 @@ export class Capture {
     this.#total += length;
     while (this.#begun * frame < this.#written) {
       this.#quantizers.push(quantizers);
+      this.#losses?.push(loss!);
       this.#begun++;
     }
     if (this.#written < (this.#whole + 1) * frame + lookahead) return;
@@ -105,8 +109,10 @@ export class Capture {
       written: this.#written,
       quantizers: this.#quantizers,
       nonFinite: this.#nonFinite,
+      ...(this.#losses && { losses: this.#losses }),
     };
     this.#quantizers = [];
+    if (this.#losses) this.#losses = [];
     this.#nonFinite = 0;
     if (shared) post(told);
     else {

@@ -5,16 +5,40 @@
  */
 import { checkOptions, describe, EngineError, MimiRangeError, NotSupportedError } from "../core/errors.ts";
 import type { MimiModel } from "../core/model.ts";
+import { CodecCore, type CodecStats } from "./codec.ts";
 import { DecoderCore, type DecoderInput, type DecoderStats, type MimiDecoderNodeOptions } from "./decoder.ts";
 import { type EncodedFrame, EncoderCore, type EncoderStats } from "./encoder.ts";
-import { DECODER, ENCODER } from "./messages.ts";
+import { CODEC, type CodecProcessorOptions, DECODER, ENCODER } from "./messages.ts";
 import type { NodeLike } from "./node.ts";
+import {
+  nextEncoder,
+  OfflineCodecCore,
+  type OfflineCodecOptions,
+  OfflineDecoderCore,
+  OfflineEncoderCore,
+  type OfflineEncoderOptions,
+} from "./offline.ts";
 import { forgetModule, registrationOf, type WorkletContext } from "./register.ts";
+import { timingOf } from "./timing.ts";
 
 /** Those of any audio node, such as `channelCount`, and: */
 export interface MimiEncoderNodeOptions extends AudioNodeOptions {
   /** Value that the parameter `numQuantizers` begins with: 8, or what the model has if that is less. */
   numQuantizers?: number;
+}
+
+export interface MimiCodecNodeOptions {
+  /** Value that the parameter `numQuantizers` begins with: 8, or what the model has if that is less. */
+  numQuantizers?: number;
+  /** Values that the parameters `bypass` and `loss` begin with: 0. */
+  bypass?: number;
+  loss?: number;
+  /** Which frames are lost: an integer from 0 to 2^32 - 1, 0 by default. One seed loses the same frames each time. */
+  seed?: number;
+  /** Channels of the node, 1 or 2 (default). The codec has one; both channels of the output have its sound. */
+  channelCount?: number;
+  /** Seconds from 0 to 1 that the worker gets for a frame, 0.08 by default; none in an offline context. */
+  buffer?: number;
 }
 
 /** When it was, in microseconds of the context's clock. */
@@ -54,7 +78,7 @@ export interface Listening<Events> {
   ): void;
 }
 
-/** What an encoder node adds to an AudioWorkletNode. */
+/** What an encoder node adds to an AudioWorkletNode. In an offline context it has no `readable` and `getStats`. */
 export interface MimiEncoder {
   /** The model whose codes come out. */
   readonly model: MimiModel;
@@ -69,7 +93,10 @@ export interface MimiEncoder {
    * has. 8 of Mimi are 1.1 kbps.
    */
   readonly numQuantizers: AudioParam;
-  /** Seconds from a frame's first sample until it is whole and can be encoded. */
+  /**
+   * Seconds from a frame's first sample until it is whole and can be encoded. In an offline context a whole number of samples:
+   * a decoder's output is late by the `latency` of both.
+   */
   readonly latency: number;
   /** Frames that nobody read in time. */
   readonly droppedFrames: number;
@@ -86,7 +113,10 @@ export interface MimiEncoder {
   close(): void;
 }
 
-/** What a decoder node adds to an AudioWorkletNode. */
+/**
+ * What a decoder node adds to an AudioWorkletNode. In an offline context it plays codes of an encoder that is connected to it,
+ * and nothing else; members that need time to pass throw {@link NotSupportedError} there.
+ */
 export interface MimiDecoder {
   readonly model: MimiModel;
   /**
@@ -119,6 +149,28 @@ export interface MimiDecoder {
    */
   end(): Promise<void>;
   /** As {@link MimiEncoder.restart}. */
+  restart(): Promise<void>;
+  /** As {@link MimiEncoder.close}. */
+  close(): void;
+}
+
+/** What a codec node adds to an AudioWorkletNode. */
+export interface MimiCodec {
+  readonly model: MimiModel;
+  /** As {@link MimiEncoder.numQuantizers}. */
+  readonly numQuantizers: AudioParam;
+  /**
+   * 0 for coded audio (default), 1 for the original, equally late; between them both are mixed, so a ramp is a cross-fade.
+   * A-rate.
+   */
+  readonly bypass: AudioParam;
+  /** Probability, 0 to 1, that a frame is lost; the value at its first sample counts. What is lost is concealed. K-rate. */
+  readonly loss: AudioParam;
+  /** Seconds from input to output: a whole number of samples that never changes. */
+  readonly latency: number;
+  /** Counters, some 80 ms old; not in an offline context. */
+  readonly stats: CodecStats;
+  /** As {@link MimiEncoder.restart}. While it has failed, the node still plays what is bypassed. */
   restart(): Promise<void>;
   /** As {@link MimiEncoder.close}. */
   close(): void;
@@ -157,10 +209,27 @@ export interface MimiNodes<Base extends NodeConstructor> {
     & Listening<MimiDecoderEvents>
     & Omit<InstanceType<Base>, keyof MimiDecoder>
     & MimiDecoder;
+  /**
+   * The codec as an effect: what comes in comes out as a listener would get it, `latency` later. Events:
+   * {@link MimiNodeEvents}.
+   */
+  MimiCodecNode: new (
+    context: ContextOf<Base>,
+    options?: MimiCodecNodeOptions,
+  ) => Listening<MimiNodeEvents> & Omit<InstanceType<Base>, keyof MimiCodec> & MimiCodec;
 }
 
 /** What nodes do, by node. No private fields: a node's constructor has to catch what its base throws. */
-const encoders = new WeakMap<object, EncoderCore>(), decoders = new WeakMap<object, DecoderCore>();
+const encoders = new WeakMap<object, EncoderCore | OfflineEncoderCore>();
+const decoders = new WeakMap<object, DecoderCore | OfflineDecoderCore>();
+const codecs = new WeakMap<object, CodecCore | OfflineCodecCore>();
+
+/** Nodes of one context, which an edge joins, are both live or both offline. */
+type AnyEncoder = EncoderCore & OfflineEncoderCore;
+type AnyDecoder = DecoderCore & OfflineDecoderCore;
+
+/** Seconds of a codec node's fade before and after a gap. */
+const FADE = 0.005;
 
 /**
  * Node classes for an implementation of Web Audio: the browser's own (see `MimiEncoderNode`, `MimiDecoderNode` of this
@@ -168,7 +237,7 @@ const encoders = new WeakMap<object, EncoderCore>(), decoders = new WeakMap<obje
  *
  * ```ts
  * import { AudioContext, AudioWorkletNode } from "standardized-audio-context";
- * const { MimiEncoderNode } = defineMimiNodes(AudioWorkletNode!);
+ * const { MimiCodecNode } = defineMimiNodes(AudioWorkletNode!);
  * ```
  */
 export function defineMimiNodes<Base extends NodeConstructor>(AudioWorkletNode: Base): MimiNodes<Base> {
@@ -178,21 +247,25 @@ export function defineMimiNodes<Base extends NodeConstructor>(AudioWorkletNode: 
       const where = "MimiEncoderNode";
       checkOptions(where, options, ["numQuantizers", "channelCount", "channelCountMode", "channelInterpretation"]);
       const registration = registrationOf(where, context, "encoder"), { model } = registration;
-      const { numQuantizers = Math.min(8, model.numQuantizers), ...nodeOptions } = options;
-      if (!(Number.isInteger(numQuantizers) && numQuantizers >= 1 && numQuantizers <= model.numQuantizers)) {
-        throw new MimiRangeError(
-          "ERR_NUM_QUANTIZERS",
-          `${where}: numQuantizers must be an integer from 1 to ${model.numQuantizers}, got ${
-            describe(numQuantizers)
-          }.`,
-        );
-      }
+      const { numQuantizers: given, ...nodeOptions } = options;
+      const numQuantizers = initialQuantizers(where, model, given);
+      const encoder = registration.offline ? nextEncoder() : 0;
       try {
-        super(context, ENCODER, { ...nodeOptions, parameterData: { numQuantizers } });
+        super(context, ENCODER, {
+          ...nodeOptions,
+          parameterData: { numQuantizers },
+          ...(registration.offline && {
+            processorOptions: { ...registration.offline.options, encoder } satisfies OfflineEncoderOptions,
+          }),
+        });
       } catch (cause) {
         throw notRegistered(where, context, cause);
       }
-      encoders.set(this, new EncoderCore(this, registration));
+      registration.offline?.sent();
+      encoders.set(
+        this,
+        registration.offline ? new OfflineEncoderCore(this, model, encoder) : new EncoderCore(this, registration),
+      );
     }
 
     get model(): MimiModel {
@@ -221,7 +294,7 @@ export function defineMimiNodes<Base extends NodeConstructor>(AudioWorkletNode: 
     }
 
     override connect(destination: object, ...rest: unknown[]): unknown {
-      const encoder = encoders.get(this)!, decoder = decoders.get(destination);
+      const encoder = encoders.get(this) as AnyEncoder, decoder = decoders.get(destination) as AnyDecoder | undefined;
       if (decoder) encoder.checkLink(decoder);
       const connected = super.connect(destination, ...rest);
       if (decoder) encoder.link(decoder);
@@ -229,10 +302,11 @@ export function defineMimiNodes<Base extends NodeConstructor>(AudioWorkletNode: 
     }
     override disconnect(...args: unknown[]): void {
       super.disconnect(...args);
-      const [destination] = args, decoder = decoders.get(destination as object);
-      if (decoder) encoders.get(this)!.unlink(decoder);
+      const [destination] = args, decoder = decoders.get(destination as object) as AnyDecoder | undefined;
+      const encoder = encoders.get(this) as AnyEncoder;
+      if (decoder) encoder.unlink(decoder);
       else if (typeof destination !== "object") {
-        for (const each of encoders.get(this)!.links) encoders.get(this)!.unlink(each);
+        for (const each of encoder.links as AnyDecoder[]) encoder.unlink(each);
       }
     }
   }
@@ -245,11 +319,20 @@ export function defineMimiNodes<Base extends NodeConstructor>(AudioWorkletNode: 
       const registration = registrationOf(where, context, "decoder");
       checkDecoderOptions(where, options);
       try {
-        super(context, DECODER, { outputChannelCount: [1] });
+        super(context, DECODER, {
+          outputChannelCount: [1],
+          ...(registration.offline && { processorOptions: registration.offline.options }),
+        });
       } catch (cause) {
         throw notRegistered(where, context, cause);
       }
-      decoders.set(this, new DecoderCore(this, registration, options));
+      registration.offline?.sent();
+      decoders.set(
+        this,
+        registration.offline
+          ? new OfflineDecoderCore(this, registration.model, options.mode)
+          : new DecoderCore(this, registration, options),
+      );
     }
 
     get model(): MimiModel {
@@ -290,7 +373,92 @@ export function defineMimiNodes<Base extends NodeConstructor>(AudioWorkletNode: 
     }
   }
 
-  return { MimiEncoderNode, MimiDecoderNode } as unknown as MimiNodes<Base>;
+  class MimiCodecNode extends (AudioWorkletNode as NodeConstructor) implements MimiCodec {
+    // deno-lint-ignore constructor-super -- it is called, inside try
+    constructor(context: WorkletContext, options: MimiCodecNodeOptions = {}) {
+      const where = "MimiCodecNode";
+      checkOptions(where, options, ["numQuantizers", "bypass", "loss", "seed", "channelCount", "buffer"]);
+      const registration = registrationOf(where, context, "encoder", "decoder"), { model, offline } = registration;
+      const { sampleRate } = context;
+      const numQuantizers = initialQuantizers(where, model, options.numQuantizers);
+      const { bypass, loss, seed, channelCount, buffer } = codecOptions(where, options);
+      const { encoder, decoder } = timingOf(model.config, sampleRate);
+      const latency = Math.ceil(encoder + decoder + (offline ? 0 : buffer * sampleRate));
+      try {
+        super(context, CODEC, {
+          channelCount,
+          channelCountMode: "explicit",
+          outputChannelCount: [channelCount],
+          parameterData: { numQuantizers, bypass, loss },
+          processorOptions: offline
+            ? { ...offline.options, latency, seed } satisfies OfflineCodecOptions
+            : { latency, fade: Math.round(FADE * sampleRate) } satisfies CodecProcessorOptions,
+        });
+      } catch (cause) {
+        throw notRegistered(where, context, cause);
+      }
+      offline?.sent();
+      const late = latency / sampleRate;
+      codecs.set(
+        this,
+        registration.offline ? new OfflineCodecCore(this, model, late) : new CodecCore(this, registration, seed, late),
+      );
+    }
+
+    get model(): MimiModel {
+      return codecs.get(this)!.model;
+    }
+    get numQuantizers(): AudioParam {
+      return (this.parameters as AudioParamMap).get("numQuantizers")!;
+    }
+    get bypass(): AudioParam {
+      return (this.parameters as AudioParamMap).get("bypass")!;
+    }
+    get loss(): AudioParam {
+      return (this.parameters as AudioParamMap).get("loss")!;
+    }
+    get latency(): number {
+      return codecs.get(this)!.latency;
+    }
+    get stats(): CodecStats {
+      return codecs.get(this)!.stats;
+    }
+    restart(): Promise<void> {
+      return codecs.get(this)!.restart();
+    }
+    close(): void {
+      codecs.get(this)!.close();
+    }
+  }
+
+  return { MimiEncoderNode, MimiDecoderNode, MimiCodecNode } as unknown as MimiNodes<Base>;
+}
+
+/** @throws {MimiRangeError} `ERR_NUM_QUANTIZERS`. */
+function initialQuantizers(where: string, model: MimiModel, given: number = Math.min(8, model.numQuantizers)): number {
+  if (Number.isInteger(given) && given >= 1 && given <= model.numQuantizers) return given;
+  throw new MimiRangeError(
+    "ERR_NUM_QUANTIZERS",
+    `${where}: numQuantizers must be an integer from 1 to ${model.numQuantizers}, got ${describe(given)}.`,
+  );
+}
+
+/** @throws {MimiRangeError} `ERR_OUT_OF_RANGE`. */
+function codecOptions(
+  where: string,
+  options: MimiCodecNodeOptions,
+): Required<Omit<MimiCodecNodeOptions, "numQuantizers">> {
+  const { bypass = 0, loss = 0, seed = 0, channelCount = 2, buffer = 0.08 } = options;
+  const check = (name: string, value: unknown, fits: boolean, expected: string): void => {
+    if (fits) return;
+    throw new MimiRangeError("ERR_OUT_OF_RANGE", `${where}: ${name} must be ${expected}, got ${describe(value)}.`);
+  };
+  for (const [name, value] of Object.entries({ bypass, loss, buffer })) {
+    check(name, value, typeof value === "number" && value >= 0 && value <= 1, "from 0 to 1");
+  }
+  check("seed", seed, Number.isInteger(seed) && seed >= 0 && seed < 2 ** 32, "an integer from 0 to 4294967295");
+  check("channelCount", channelCount, channelCount === 1 || channelCount === 2, "1 or 2");
+  return { bypass, loss, seed, channelCount, buffer };
 }
 
 /** @throws {MimiTypeError | MimiRangeError} */

@@ -5,6 +5,7 @@
  */
 import type { AudioCodes } from "../core/codes.ts";
 import { InvalidStateError, MimiRangeError } from "../core/errors.ts";
+import type { MimiModel } from "../core/model.ts";
 import type { DecoderCore } from "./decoder.ts";
 import type {
   EncoderSetup,
@@ -16,6 +17,7 @@ import type {
 } from "./messages.ts";
 import { NodeCore, type NodeLike } from "./node.ts";
 import type { Registration } from "./register.ts";
+import { timingOf } from "./timing.ts";
 
 /** One frame of an encoder node. */
 export interface EncodedFrame {
@@ -41,6 +43,22 @@ export interface EncoderStats extends EncoderTaskStats {
 /** Seconds of frames that wait for a reader, and of audio that waits for the worker. */
 const QUEUE = 2;
 
+/** Checks that codes of one model are codes of the other. */
+export function checkModels(where: string, encoder: MimiModel, decoder: MimiModel): void {
+  if (decoder.fingerprint !== encoder.fingerprint) {
+    throw new InvalidStateError(
+      "ERR_WRONG_MODEL",
+      `${where}: the decoder's model is ${decoder.fingerprint}, this node's is ${encoder.fingerprint}; codes mean something else there.`,
+    );
+  }
+  if (encoder.numQuantizers > decoder.numQuantizers) {
+    throw new MimiRangeError(
+      "ERR_NUM_QUANTIZERS",
+      `${where}: this node can give ${encoder.numQuantizers} codebooks, the decoder has ${decoder.numQuantizers} loaded.`,
+    );
+  }
+}
+
 export class EncoderCore extends NodeCore<ToEncoderTask, FromEncoderTask> {
   protected readonly name: string = "MimiEncoderNode";
   protected readonly setup: EncoderSetup;
@@ -63,13 +81,12 @@ export class EncoderCore extends NodeCore<ToEncoderTask, FromEncoderTask> {
 
   constructor(node: NodeLike, registration: Registration) {
     super(node, registration);
-    const { sampleRate } = node.context, { samplingRate, frameSize, frameRate } = this.model.config;
+    const { sampleRate } = node.context, { frame, lookahead } = timingOf(this.model.config, sampleRate);
     this.setup = { kind: "encoder", sampleRate };
     this.capacity = Math.ceil(QUEUE * sampleRate);
-    this.#frame = frameSize * sampleRate / samplingRate;
-    // The resampler's delay: 64 samples of the lower rate, rounded up to an even number of the context's.
-    this.#lookahead = sampleRate === samplingRate ? 0 : 2 * Math.ceil(32 * Math.max(1, sampleRate / samplingRate)) + 2;
-    this.#most = Math.ceil(QUEUE * frameRate);
+    this.#frame = frame;
+    this.#lookahead = lookahead;
+    this.#most = Math.ceil(QUEUE * this.model.config.frameRate);
     this.latency = (this.#frame + this.#lookahead) / sampleRate;
     this.start();
   }
@@ -165,18 +182,7 @@ export class EncoderCore extends NodeCore<ToEncoderTask, FromEncoderTask> {
     const where = this.checkOpen("connect");
     decoder.checkOpen("input");
     decoder.checkSource(where, this);
-    if (decoder.model.fingerprint !== this.model.fingerprint) {
-      throw new InvalidStateError(
-        "ERR_WRONG_MODEL",
-        `${where}: the decoder's model is ${decoder.model.fingerprint}, this node's is ${this.model.fingerprint}; codes mean something else there.`,
-      );
-    }
-    if (this.model.numQuantizers > decoder.model.numQuantizers) {
-      throw new MimiRangeError(
-        "ERR_NUM_QUANTIZERS",
-        `${where}: this node can give ${this.model.numQuantizers} codebooks, the decoder has ${decoder.model.numQuantizers} loaded.`,
-      );
-    }
+    checkModels(where, this.model, decoder.model);
   }
 
   /** Sends codes to a decoder that was checked. */

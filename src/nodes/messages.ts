@@ -10,7 +10,7 @@
 import type { PlayoutCounts, PlayoutEvent } from "./playout.ts";
 
 /** Names under which the worklet registers its processors. */
-export const ENCODER = "mimi-encoder", DECODER = "mimi-decoder";
+export const ENCODER = "mimi-encoder", DECODER = "mimi-decoder", CODEC = "mimi-codec";
 
 /** Codes of one frame on their way. */
 export interface FrameData {
@@ -49,7 +49,22 @@ export interface DecoderSetup {
   mode: "live" | "playback";
 }
 
-export type NodeSetup = EncoderSetup | DecoderSetup;
+/** What the processor of a codec node is made with, in samples. */
+export interface CodecProcessorOptions {
+  /** From input to output. */
+  latency: number;
+  /** Of a fade before and after a gap. */
+  fade: number;
+}
+
+export interface CodecSetup {
+  kind: "codec";
+  sampleRate: number;
+  /** Of the frames that are lost. */
+  seed: number;
+}
+
+export type NodeSetup = EncoderSetup | DecoderSetup | CodecSetup;
 
 /** From the page to a processor. */
 export type ToEncoderProcessor =
@@ -71,6 +86,14 @@ export type ToDecoderProcessor =
   | { type: "detach" }
   | { type: "close" };
 
+export type ToCodecProcessor =
+  | { type: "attach"; link: AudioLink; frame: number; lookahead: number }
+  | { type: "detach" }
+  | { type: "close" };
+
+/** From a codec's processor to the page, about every frame: samples of silence for want of audio. */
+export type FromCodecProcessor = { type: "state"; missing: number };
+
 /** From a decoder's processor to the page: about every frame, and when something happens. */
 export type FromDecoderProcessor =
   /** Counts begin again. */
@@ -79,20 +102,31 @@ export type FromDecoderProcessor =
   /** `from` is the sample of the context that events count from. */
   | { type: "event"; event: PlayoutEvent; from: number };
 
-/** From an encoder's processor to its task. */
+/** From the processor of an encoder or codec to its task. */
 export type FromCapture =
   /** A new stretch of audio begins with sample `at` of the context; `skip` samples in the ring are of the one before. */
   | { type: "start"; at: number; skip: number }
   /**
    * `written` samples of the stretch are there, the newest of them in `samples` without a ring; `quantizers` are the
-   * codebooks of the frames that began, `nonFinite` the samples that no encoder takes.
+   * codebooks of the frames that began, `losses` the probabilities that a codec loses them, `nonFinite` the samples that no
+   * encoder takes.
    */
-  | { type: "audio"; written: number; quantizers: number[]; nonFinite: number; samples?: Float32Array }
+  | {
+    type: "audio";
+    written: number;
+    quantizers: number[];
+    losses?: number[];
+    nonFinite: number;
+    samples?: Float32Array;
+  }
   /** So many samples found no room, because the task is too slow; the stretch is over. */
   | { type: "lost"; samples: number };
 
 /** From a task to an encoder's processor. */
 export type ToCapture = { type: "listen"; on: boolean } | { type: "read"; samples: number };
+
+/** From a codec's task to its processor; `at` is the sample of the context whose coded form `samples` begin with. */
+export type ToCodec = ToCapture | { type: "audio"; at: number; samples: Float32Array };
 
 /** From a task to a decoder's processor. */
 export type ToPlayout =
@@ -137,6 +171,19 @@ export type ToDecoderTask =
   | { type: "end"; order: number }
   | { type: "clear"; order: number }
   | { type: "close" };
+
+/** From the page to a codec's task. */
+export type ToCodecTask = { type: "close" };
+
+/** From a codec's task to the page, after every frame. */
+export type FromCodecTask =
+  | { type: "state"; stats: CodecTaskStats }
+  | { type: "failed"; error: import("../engine/protocol.ts").ErrorData };
+
+export interface CodecTaskStats extends EncoderTaskStats {
+  /** Those of the frames that the parameter `loss` took, and that were concealed. */
+  lostFrames: number;
+}
 
 /** From a decoder's task to the page. */
 export type FromDecoderTask =

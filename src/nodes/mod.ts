@@ -16,20 +16,25 @@
  *
  * @module
  */
-import { type MimiDecoder, type MimiEncoder, type MimiNodes, nativeNode } from "./define.ts";
+import { type MimiCodec, type MimiDecoder, type MimiEncoder, type MimiNodes, nativeNode } from "./define.ts";
 
 /** {@link MimiNodes.MimiEncoderNode} over the browser's own AudioWorkletNode; made when it is first used. */
 export const MimiEncoderNode: MimiNodes<typeof AudioWorkletNode>["MimiEncoderNode"] = nativeNode("MimiEncoderNode");
 export type MimiEncoderNode = InstanceType<typeof MimiEncoderNode>;
 
+/** {@link MimiNodes.MimiCodecNode} over the browser's own AudioWorkletNode; made when it is first used. */
+export const MimiCodecNode: MimiNodes<typeof AudioWorkletNode>["MimiCodecNode"] = nativeNode("MimiCodecNode");
+export type MimiCodecNode = InstanceType<typeof MimiCodecNode>;
+
 /** {@link MimiNodes.MimiDecoderNode} over the browser's own AudioWorkletNode; made when it is first used. */
 export const MimiDecoderNode: MimiNodes<typeof AudioWorkletNode>["MimiDecoderNode"] = nativeNode("MimiDecoderNode");
 export type MimiDecoderNode = InstanceType<typeof MimiDecoderNode>;
 
-export type { MimiDecoder, MimiEncoder, MimiNodes };
+export type { MimiCodec, MimiDecoder, MimiEncoder, MimiNodes };
 export {
   defineMimiNodes,
   type Listening,
+  type MimiCodecNodeOptions,
   type MimiDecoderEvents,
   type MimiEncoderNodeOptions,
   type MimiEvent,
@@ -40,5 +45,6 @@ export {
 export { registerMimi, type RegisterOptions, type WorkletContext } from "./register.ts";
 export type { EncodedFrame, EncoderStats } from "./encoder.ts";
 export type { DecoderInput, DecoderStats, MimiDecoderNodeOptions } from "./decoder.ts";
-export type { EncoderTaskStats } from "./messages.ts";
+export type { CodecStats } from "./codec.ts";
+export type { CodecTaskStats, EncoderTaskStats } from "./messages.ts";
 export type { NodeLike } from "./node.ts";

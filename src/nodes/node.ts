@@ -18,6 +18,14 @@ export interface NodeLike {
   addEventListener(type: string, listener: (event: Event) => void): void;
 }
 
+/** What a node dispatches when it fails; Node has no `ErrorEvent`. */
+export function errorEvent(error: Error): Event {
+  const { message } = error;
+  return typeof ErrorEvent === "function"
+    ? new ErrorEvent("error", { error, message })
+    : Object.assign(new Event("error"), { error, message });
+}
+
 /** Joins a node's three parts. */
 export abstract class NodeCore<ToTask, FromTask> {
   readonly model: MimiModel;
@@ -102,7 +110,7 @@ export abstract class NodeCore<ToTask, FromTask> {
     this.#leaveTask();
     this.node.port.postMessage({ type: "detach" });
     this.ended(error);
-    this.node.dispatchEvent(new ErrorEvent("error", { error, message: error.message }));
+    this.node.dispatchEvent(errorEvent(error));
   }
 
   /** A new worker if the old one is gone, and a new task in it. */

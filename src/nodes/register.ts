@@ -16,34 +16,54 @@ import { MimiModel } from "../core/model.ts";
 import type { Engine } from "../engine/engine.ts";
 import { checkAddress, checkBlob } from "../engine/spawn.ts";
 import { engineOf } from "../load.ts";
+import { threadsReadTypeScript } from "../worker-file.ts";
+import { OfflineModel } from "./offline.ts";
 
 /** What is needed of a context, whoever implements it. */
 export interface WorkletContext {
   readonly sampleRate: number;
   readonly state?: string;
   readonly audioWorklet?: { addModule(url: string): Promise<void> };
+  /** What makes it an offline context. */
+  readonly startRendering?: () => Promise<unknown>;
 }
 
 export interface RegisterOptions {
-  /** The model of the context's nodes, loaded with `worker: true`. */
+  /**
+   * The model of the context's nodes. For a live context it has to run in a worker (`worker: true`). For an offline one it may
+   * run anywhere: the context gets a copy of its weights, which are read again from where the model was loaded.
+   */
   model: MimiModel;
-  /** Where `worklet.js` is, if it is not where the package has it. */
+  /** Where `worklet.js`, for an offline context `worklet-offline.js` is, if it is not where the package has it. */
   workletUrl?: string | URL;
   /**
    * Adds the module from a Blob with the file's bytes: where the file comes from another origin without CORS headers or
    * with a wrong type. The page's content security policy must allow `script-src blob:`.
    */
   blob?: boolean;
+  /**
+   * Adds a module to a context, in place of `context.audioWorklet.addModule`: `addAudioWorkletModule` of
+   * standardized-audio-context, whose minimal contexts have no `audioWorklet`.
+   */
+  // deno-lint-ignore no-explicit-any -- it takes contexts of its own kind only
+  addModule?: (context: any, url: string) => Promise<void>;
 }
 
-/** What nodes of a context are made with. */
+/** What nodes of a live context are made with. */
 export interface Registration {
   model: MimiModel;
   engine: Engine;
+  offline?: undefined;
+}
+
+/** What nodes of an offline context are made with. */
+export interface OfflineRegistration {
+  model: MimiModel;
+  offline: OfflineModel;
 }
 
 const modules = new WeakMap<WorkletContext, Promise<void>>();
-const registrations = new WeakMap<WorkletContext, Registration>();
+const registrations = new WeakMap<WorkletContext, Registration | OfflineRegistration>();
 
 /**
  * Loads the worklet into a context and says which model its nodes use. To be awaited before the first node is made; may
@@ -55,54 +75,92 @@ const registrations = new WeakMap<WorkletContext, Registration>();
  * await registerMimi(context, { model });
  * ```
  *
+ * An offline context works in the same way; its worklet runs the codec itself.
+ *
  * @throws {MimiTypeError} for an option that is not usable.
- * @throws {InvalidStateError} for a model that is closed or does not run in a worker.
- * @throws {NotSupportedError} where the context has no audio worklet: browsers have it in secure contexts only.
+ * @throws {InvalidStateError} for a model that is closed or, in a live context, does not run in a worker.
+ * @throws {NotSupportedError} where the context has no audio worklet: browsers have it in secure contexts only; and for an
+ *   offline context, where the model's backend is not wasm.
  * @throws {EngineError} `ERR_WORKLET` where the module cannot be loaded.
+ * @throws {LoadError | FormatError} where the weights for an offline context cannot be read again.
  */
 export async function registerMimi(context: WorkletContext, options: RegisterOptions): Promise<void> {
   const where = "registerMimi";
-  checkOptions(where, options, ["model", "workletUrl", "blob"]);
-  const { model, workletUrl = new URL("./worklet.js", import.meta.url), blob = false } = options ?? {};
-  const url = checkAddress(`${where}: workletUrl`, workletUrl);
+  checkOptions(where, options, ["model", "workletUrl", "blob", "addModule"]);
+  const { model, workletUrl, blob = false, addModule } = options ?? {};
+  const isOffline = typeof context?.startRendering === "function";
+  const file = workletUrl === undefined ? workletFile(isOffline) : checkAddress(`${where}: workletUrl`, workletUrl);
   checkBlob(`${where}: blob`, blob);
   if (!(model instanceof MimiModel)) {
     throw new MimiTypeError("ERR_INVALID_ARGUMENT", `${where}: model must be a MimiModel, got ${describe(model)}.`);
   }
+  if (addModule !== undefined && typeof addModule !== "function") {
+    throw new MimiTypeError(
+      "ERR_INVALID_ARGUMENT",
+      `${where}: addModule must be a function (context, url) => Promise, got ${describe(addModule)}.`,
+    );
+  }
   const engine = engineOf(model);
-  if (!engine) {
+  if (!engine && !isOffline) {
     throw new InvalidStateError(
       "ERR_INVALID_STATE",
       `${where}: the model must run in a worker; load it with fromPretrained(source, { worker: true }).`,
     );
   }
-  checkModelOpen(where, engine);
-  if (!context?.audioWorklet) {
+  checkModelOpen(where, model);
+  if (!addModule && !context?.audioWorklet) {
     throw new NotSupportedError(
-      `${where}: the context has no audioWorklet; browsers have it in secure contexts only: https or localhost.`,
+      `${where}: the context has no audioWorklet; browsers have it in secure contexts only: https or localhost. A minimal ` +
+        "context of standardized-audio-context needs the option addModule: addAudioWorkletModule.",
     );
   }
   let loading = modules.get(context);
   if (!loading) {
-    modules.set(context, loading = addModule(context.audioWorklet, url, blob));
+    const add = addModule ?? ((context: WorkletContext, url: string) => context.audioWorklet!.addModule(url));
+    modules.set(context, loading = load((url) => add(context, url), file, blob));
     loading.catch(() => modules.delete(context)); // to be tried again
   }
   await loading;
-  registrations.set(context, { model, engine });
+  if (isOffline) {
+    const known = registrations.get(context);
+    if (known?.model !== model) registrations.set(context, { model, offline: await OfflineModel.read(where, model) });
+  } else registrations.set(context, { model, engine: engine! });
 }
 
-async function addModule(worklet: NonNullable<WorkletContext["audioWorklet"]>, url: URL, blob: boolean): Promise<void> {
-  let address = url.href;
+/** Where a worklet is: beside this file, or beside the bundle that this file became a part of. */
+function workletFile(isOffline: boolean): URL {
+  const here = import.meta.url;
+  // Sources run unbuilt, in runtimes whose implementation of Web Audio imports modules as the runtime does.
+  if (here.endsWith(".ts")) {
+    return new URL(`./worklet${isOffline ? "-offline" : ""}${threadsReadTypeScript() ? ".ts" : "-tsx.mjs"}`, here);
+  }
+  // Written so that bundlers take the files along.
+  return isOffline ? new URL("./worklet-offline.js", import.meta.url) : new URL("./worklet.js", import.meta.url);
+}
+
+/** An address that `addModule` understands: outside of browsers that is a path, where it is one of a file. */
+function addressOf(file: string | URL): string {
+  const base = globalThis.location?.href;
+  if (base === undefined && !URL.canParse(file)) return `${file}`;
+  const { protocol, pathname, href } = new URL(file, base);
+  return protocol === "file:" && typeof document === "undefined"
+    ? decodeURIComponent(pathname).replace(/^\/(?=[A-Za-z]:)/, "")
+    : href;
+}
+
+async function load(add: (url: string) => Promise<void>, file: string | URL, blob: boolean): Promise<void> {
+  const url = addressOf(file);
+  let address = url;
   try {
     if (blob) {
       const response = await fetch(url);
       if (!response.ok) throw new Error(`the server answered ${response.status} ${response.statusText}`);
       address = URL.createObjectURL(new Blob([await response.blob()], { type: "text/javascript" }));
     }
-    await worklet.addModule(address);
+    await add(address);
   } catch (cause) {
     const hint = blob ? "" : "; say where worklet.js is with workletUrl";
-    throw new EngineError("ERR_WORKLET", `registerMimi: ${url.href} cannot be loaded (${reasonOf(cause)})${hint}.`, {
+    throw new EngineError("ERR_WORKLET", `registerMimi: ${url} cannot be loaded (${reasonOf(cause)})${hint}.`, {
       cause,
     });
   } finally {
@@ -117,19 +175,24 @@ export function forgetModule(context: WorkletContext): void {
 
 /**
  * @throws {InvalidStateError} for a context that was not registered or is closed, or whose model is closed or was loaded
- *   without that part.
+ *   without a part that is needed.
  */
-export function registrationOf(where: string, context: WorkletContext, part: "encoder" | "decoder"): Registration {
+export function registrationOf(
+  where: string,
+  context: WorkletContext,
+  ...parts: ("encoder" | "decoder")[]
+): Registration | OfflineRegistration {
   if (context?.state === "closed") {
     throw new InvalidStateError("ERR_INVALID_STATE", `${where}: the context is closed.`);
   }
   const registration = registrations.get(context);
   if (registration) {
-    checkModelOpen(where, registration.engine);
-    if (!registration.model.memory[part]) {
+    checkModelOpen(where, registration.model);
+    const missing = parts.find((part) => !registration.model.memory[part]);
+    if (missing) {
       throw new InvalidStateError(
         "ERR_INVALID_STATE",
-        `${where}: the ${part} is not loaded; load the model with part: "both" or "${part}".`,
+        `${where}: the ${missing} is not loaded; load the model with part: "both" or "${missing}".`,
       );
     }
     return registration;
@@ -140,6 +203,6 @@ export function registrationOf(where: string, context: WorkletContext, part: "en
   );
 }
 
-function checkModelOpen(where: string, { closed }: Engine): void {
+function checkModelOpen(where: string, { closed }: MimiModel): void {
   if (closed) throw new InvalidStateError("ERR_INVALID_STATE", `${where}: the model is closed.`);
 }

@@ -7,6 +7,7 @@ import { RingBuffer } from "ringbuf.js";
 import type { MimiModel } from "../core/model.ts";
 import { Resampler } from "../core/resample.ts";
 import { errorToData } from "../engine/protocol.ts";
+import { CodecTask } from "./codec-task.ts";
 import type {
   AudioLink,
   DecoderSetup,
@@ -29,6 +30,7 @@ const LIVE_QUEUE = 25;
 /** Begins to work for a node. */
 export function openNode(model: MimiModel, setup: NodeSetup, control: MessagePort, link: AudioLink): void {
   if (setup.kind === "encoder") new EncoderTask(model, setup, control, link);
+  else if (setup.kind === "codec") new CodecTask(model, setup, control, link);
   else new DecoderTask(model, setup, control, link);
 }
 

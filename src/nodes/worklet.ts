@@ -5,18 +5,26 @@
  */
 import { RingBuffer } from "ringbuf.js";
 import { Capture } from "./capture.ts";
+import { Insert } from "./insert.ts";
 import {
+  CODEC,
+  type CodecProcessorOptions,
   DECODER,
   ENCODER,
+  type FromCodecProcessor,
   type FromDecoderProcessor,
   type FromPlayout,
   ringBytes,
   type ToCapture,
+  type ToCodec,
+  type ToCodecProcessor,
   type ToDecoderProcessor,
   type ToEncoderProcessor,
   type ToPlayout,
 } from "./messages.ts";
+import { CODEC_PARAMETERS, NUM_QUANTIZERS } from "./parameters.ts";
 import { Playout } from "./playout.ts";
+import { Timeline } from "./timeline.ts";
 
 declare const currentFrame: number;
 declare const sampleRate: number;
@@ -35,7 +43,7 @@ const ring = (storage: SharedArrayBuffer) => new RingBuffer(storage, Float32Arra
 /** Passes audio through and captures it. */
 class EncoderProcessor extends AudioWorkletProcessor {
   static get parameterDescriptors(): unknown[] {
-    return [{ name: "numQuantizers", defaultValue: 8, minValue: 1, maxValue: 1024, automationRate: "k-rate" }];
+    return [NUM_QUANTIZERS];
   }
 
   #capture: Capture | undefined;
@@ -147,5 +155,70 @@ class DecoderProcessor extends AudioWorkletProcessor {
   }
 }
 
+/** Captures its input and plays what the worker makes of it when its time has come, or the input itself. */
+class CodecProcessor extends AudioWorkletProcessor {
+  static get parameterDescriptors(): unknown[] {
+    return CODEC_PARAMETERS;
+  }
+
+  readonly #timeline: Timeline;
+  readonly #insert: Insert;
+  #capture: Capture | undefined;
+  #link: MessagePort | undefined;
+  #closed = false;
+  /** Samples after which the page hears of it again. */
+  #interval = Infinity;
+  #since = 0;
+
+  constructor({ processorOptions: { latency, fade } }: { processorOptions: CodecProcessorOptions }) {
+    super();
+    this.#timeline = new Timeline(fade);
+    this.#insert = new Insert(this.#timeline, latency);
+    this.port.onmessage = ({ data }: MessageEvent<ToCodecProcessor>) => {
+      this.#link?.close();
+      this.#capture = this.#link = undefined;
+      this.#timeline.clear();
+      if (data.type === "close") this.#closed = true;
+      if (data.type === "attach" && !this.#closed) this.#attach(data);
+    };
+  }
+
+  #attach({ link: { port, ring: storage, capacity }, frame, lookahead }: ToCodecProcessor & { type: "attach" }): void {
+    const capture = new Capture({
+      ring: ring(storage ?? ownStorage(capacity)),
+      shared: storage !== undefined,
+      capacity,
+      frame,
+      lookahead,
+      post: (message, transfer = []) => port.postMessage(message, transfer),
+    });
+    port.onmessage = ({ data }: MessageEvent<ToCodec>) => {
+      if (data.type === "audio") this.#timeline.write(data.at, data.samples);
+      else if (data.type === "read") capture.read(data.samples);
+      else capture.listen(data.on);
+    };
+    this.#capture = capture;
+    this.#link = port;
+    this.#interval = frame;
+  }
+
+  process(
+    [input]: Float32Array[][],
+    [output]: Float32Array[][],
+    { numQuantizers, bypass, loss }: Record<string, Float32Array>,
+  ): boolean {
+    const [{ length }] = output;
+    this.#capture?.take(input, length, currentFrame, numQuantizers[0], loss[0]);
+    this.#insert.process(input, output, currentFrame, bypass);
+    this.#since += length;
+    if (this.#since >= this.#interval) {
+      this.#since = 0;
+      this.port.postMessage({ type: "state", missing: this.#timeline.missing } satisfies FromCodecProcessor);
+    }
+    return !this.#closed;
+  }
+}
+
 registerProcessor(ENCODER, EncoderProcessor);
 registerProcessor(DECODER, DecoderProcessor);
+registerProcessor(CODEC, CodecProcessor);

@@ -81,10 +81,29 @@ const ALIGN = 64;
 /** Readable and writable bytes past the end of every buffer: kernels work on whole vectors of 16 bytes. */
 const SLACK = 16;
 
-let compiled: Promise<WebAssembly.Module> | undefined;
+let compiled: WebAssembly.Module | Promise<WebAssembly.Module> | undefined;
 
-function compileKernels(): Promise<WebAssembly.Module> {
-  return compiled ??= WebAssembly.compile(Uint8Array.from(atob(KERNELS), (c) => c.charCodeAt(0)));
+async function compileKernels(): Promise<WebAssembly.Module> {
+  return await (compiled ??= WebAssembly.compile(fromBase64(KERNELS)));
+}
+
+/**
+ * Compiles the kernels before it returns; from then on nothing that this backend does waits for anything but promises that
+ * are settled. For audio worklets, which must be ready when their next quantum comes.
+ */
+export function compileKernelsNow(): void {
+  compiled = new WebAssembly.Module(fromBase64(KERNELS));
+}
+
+/** Audio worklets have no `atob`. */
+function fromBase64(text: string): Uint8Array<ArrayBuffer> {
+  const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  const bytes = new Uint8Array(Math.floor(text.replace(/=+$/, "").length * 3 / 4));
+  for (let i = 0, at = 0, bits = 0; at < bytes.length; i++) {
+    bits = bits << 6 | digits.indexOf(text[i]);
+    if (i % 4 > 0) bytes[at++] = bits >> (6 - 2 * (i % 4));
+  }
+  return bytes;
 }
 
 /** Whether this engine can compile the kernels (it needs WebAssembly with fixed-width SIMD). */

@@ -23,6 +23,8 @@ import { kernelsAvailable, Memory } from "./memory.ts";
  */
 const FRAMES_PER_PASS = 8;
 
+export { compileKernelsNow } from "./memory.ts";
+
 /** The default backend. Runs wherever WebAssembly has SIMD; needs no threads and no shared memory. */
 export function wasm(): Backend {
   return {
