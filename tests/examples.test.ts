@@ -2,10 +2,12 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { readFile } from "node:fs/promises";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import type { Page } from "playwright-core";
+import { fromPCM16 } from "../src/file/mod.ts";
 import { inBrowser } from "./support/browser.ts";
 import { TESTS } from "./support/files.ts";
 
@@ -128,5 +130,28 @@ test("tokens: play to the end, and barge in", (browser) =>
     assert.equal(await page.locator("#level").evaluate((meter: HTMLMeterElement) => meter.value), 0);
     await page.getByRole("button", { name: "Replay" }).click();
     await reaches(page, "played", 10);
+    assert.equal(await page.getByRole("alert").count(), 0, "nothing was complained about");
+  }));
+
+test("effects: the codec between a filter and a reverb, live and rendered", (browser) =>
+  example("effects-page", async (url) => {
+    const { page } = await browser.open(url);
+    await page.getByRole("button", { name: "Play" }).click();
+    await says(page, "Playing.");
+    await reaches(page, "out", 0.02);
+    await page.getByLabel("Codebooks").fill("1");
+    assert.equal(await text(page, "quality-value"), "1");
+    await page.getByLabel("Bypass the codec").check();
+    await reaches(page, "out", 0.02);
+    await page.getByRole("button", { name: "Stop" }).click();
+    await says(page, "Stopped.");
+    await page.getByLabel("Bypass the codec").uncheck();
+    await page.getByLabel("Codebooks").fill("8");
+    await page.getByRole("button", { name: "Render" }).click();
+    await page.waitForFunction(() => document.getElementById("status")!.textContent!.startsWith("Rendered"));
+    const [download] = await Promise.all([page.waitForEvent("download"), page.locator("#file").click()]);
+    const samples = fromPCM16((await readFile(await download.path())).subarray(44));
+    assert.ok(samples.length > 4 * 48000, "the speech and a second more");
+    assert.ok(samples.some((v) => Math.abs(v) > 0.01), "speech is in the file");
     assert.equal(await page.getByRole("alert").count(), 0, "nothing was complained about");
   }));

@@ -5,7 +5,7 @@
 import { readFile } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import { extname } from "node:path";
+import { basename, extname } from "node:path";
 import process from "node:process";
 import { bundle, bundleStandalone, ROOT } from "../../scripts/bundle.ts";
 
@@ -30,13 +30,24 @@ const TYPES: Record<string, string> = {
   ".css": "text/css; charset=utf-8",
   ".js": "text/javascript; charset=utf-8",
   ".json": "application/json",
+  ".wav": "audio/wav",
 };
 
 /** Where the library looks for its files from a bundle: beside the bundle. */
 const MODEL = ["config.json", "model.safetensors"];
 
+export interface ExampleOptions {
+  /** Files of the project that the page loads too, by their own names. */
+  files?: string[];
+  /** Whether scripts may be Blobs. */
+  blobs?: boolean;
+}
+
 /** Serves `examples/<name>` on localhost, at a free port or the one that the environment's PORT names, and says where. */
-export async function serveExample(name: string): Promise<Server> {
+export async function serveExample(
+  name: string,
+  { files: more = [], blobs = false }: ExampleOptions = {},
+): Promise<Server> {
   const folder = `${ROOT}examples/${name}/`;
   const files: Record<string, string | Uint8Array> = {
     "/index.html": await readFile(`${folder}index.html`),
@@ -44,13 +55,21 @@ export async function serveExample(name: string): Promise<Server> {
     "/main.js": await bundle({ file: `${folder}main.ts` }),
     "/worker.js": await bundleStandalone("src/worker.ts"),
     "/worklet.js": await bundleStandalone("src/nodes/worklet.ts"),
+    "/worklet-offline.js": await bundleStandalone("src/nodes/worklet-offline.ts"),
   };
+  for (const file of more) files[`/${basename(file)}`] = await readFile(ROOT + file);
   for (const file of MODEL) files[`/${file}`] = await readFile(`${ROOT}models/mini/${file}`);
+  const headers = blobs
+    ? {
+      ...HEADERS,
+      "content-security-policy": HEADERS["content-security-policy"].replace("script-src", "script-src blob:"),
+    }
+    : HEADERS;
   const server = createServer((request, response) => {
     const { pathname } = new URL(request.url!, "http://localhost"), path = pathname === "/" ? "/index.html" : pathname;
-    if (!Object.hasOwn(files, path)) return response.writeHead(404, HEADERS).end();
+    if (!Object.hasOwn(files, path)) return response.writeHead(404, headers).end();
     const type = TYPES[extname(path)] ?? "application/octet-stream";
-    response.writeHead(200, { ...HEADERS, "content-type": type }).end(files[path]);
+    response.writeHead(200, { ...headers, "content-type": type }).end(files[path]);
   });
   await new Promise<void>((resolve, reject) => {
     server.on("error", reject);
