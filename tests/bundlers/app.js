@@ -1,7 +1,7 @@
-// A second of codes, decoded by the embedded model: in the page or a worker, and through a node to the speaker.
+// A second of codes, decoded by the embedded model: in the page or a worker, and through a node to the speaker. And a render.
 import { MimiModel } from "mimi-audio";
 import { mini } from "mimi-audio/mini";
-import { MimiDecoderNode, registerMimi } from "mimi-audio/nodes";
+import { MimiCodecNode, MimiDecoderNode, registerMimi } from "mimi-audio/nodes";
 
 const codes = Array.from({ length: 8 }, (_, k) => Array.from({ length: 13 }, (_, t) => (37 * k + 101 * t) % 512));
 
@@ -25,4 +25,22 @@ async function play() {
   return decodedFrames;
 }
 
-globalThis.page = { decode, play };
+/** How many samples of an offline render are those of encode and decode. */
+async function render() {
+  const model = await MimiModel.fromPretrained(mini),
+    samples = Float32Array.from({ length: 3000 }, (_, i) => Math.sin(i / 9));
+  const context = new OfflineAudioContext(1, 5000, 24000);
+  await registerMimi(context, { model });
+  const buffer = new AudioBuffer({ length: 3000, sampleRate: 24000 }), codec = new MimiCodecNode(context);
+  buffer.copyToChannel(samples, 0);
+  const source = new AudioBufferSourceNode(context, { buffer });
+  source.connect(codec).connect(context.destination);
+  source.start();
+  const rendered = (await context.startRendering()).getChannelData(0).subarray(Math.round(codec.latency * 24000));
+  const { audioCodes } = await model.encode(samples, { tail: "zeros", numQuantizers: 8 });
+  const { audioValues } = await model.decode(audioCodes);
+  model.close();
+  return rendered.filter((v, i) => v === audioValues.data[i]).length;
+}
+
+globalThis.page = { decode, play, render };

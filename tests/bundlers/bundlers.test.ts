@@ -45,9 +45,10 @@ const tool = (path: string) => join(folder, "node_modules", path);
 interface App {
   decode(source?: "mini", options?: { worker?: boolean }): Promise<number[]>;
   play(): Promise<number>;
+  render(): Promise<number>;
 }
 
-/** Everything that looks for a file of the package finds it: models, the worker, the worklet. */
+/** Everything that looks for a file of the package finds it: models, the worker, the worklets. */
 async function assertWorks(browser: TestBrowser, address: string): Promise<void> {
   const page = await browser.open<App>(address);
   const samples = await inNode();
@@ -55,6 +56,7 @@ async function assertWorks(browser: TestBrowser, address: string): Promise<void>
   assert.deepEqual(await page.call("decode", "mini"), samples);
   assert.deepEqual(await page.call("decode", "mini", { worker: true }), samples);
   assert.equal(await page.call("play"), 13);
+  assert.equal(await page.call("render"), 5000 - 1920);
 }
 
 let samples: Promise<number[]> | undefined;
@@ -101,7 +103,7 @@ test("webpack", async (browser) => {
   await assertWorks(browser, url);
 });
 
-test("esbuild, with five files copied beside its bundle", async (browser) => {
+test("esbuild, with six files copied beside its bundle", async (browser) => {
   const bundler = join(ROOT, "node_modules/.bin/esbuild");
   await run(bundler, ["app.js", "--bundle", "--minify", "--format=esm", "--outdir=esbuild"]);
   for (
@@ -111,6 +113,7 @@ test("esbuild, with five files copied beside its bundle", async (browser) => {
       "models/mini/model.safetensors",
       "src/worker.js",
       "src/nodes/worklet.js",
+      "src/nodes/worklet-offline.js",
     ]
   ) await cp(at(`node_modules/mimi-audio/dist/${name}`), at(`esbuild/${basename(name)}`));
   const { url } = await browser.serve({ "/app/index.html": at("index.html"), "/app/": at("esbuild/") });

@@ -28,3 +28,8 @@ export function bundleWorker(): Promise<string> {
 export function bundleWorklet(): Promise<string> {
   return once("worklet", () => bundleStandalone("src/nodes/worklet.ts"));
 }
+
+/** What the build makes of the worklet of offline contexts. */
+export function bundleOfflineWorklet(): Promise<string> {
+  return once("offline worklet", () => bundleStandalone("src/nodes/worklet-offline.ts"));
+}

@@ -1,5 +1,5 @@
 /** What test pages of the nodes load. */
-import { bundlePage, bundleWorker, bundleWorklet } from "./bundle.ts";
+import { bundleOfflineWorklet, bundlePage, bundleWorker, bundleWorklet } from "./bundle.ts";
 import { TESTS } from "./files.ts";
 import type { Site } from "./serve.ts";
 
@@ -11,6 +11,7 @@ export async function nodesSite(page: string = "nodes"): Promise<Site> {
     "/page.js": await bundlePage(page),
     "/worker.js": await bundleWorker(),
     "/worklet.js": await bundleWorklet(),
+    "/worklet-offline.js": await bundleOfflineWorklet(),
     "/recorder.js": new URL("pages/recorder.js", TESTS),
     "/mini/": MINI,
     "/tiny/": new URL("models/tiny-hf/", TESTS),

@@ -5,10 +5,10 @@ import type { AddressInfo } from "node:net";
 import { extname } from "node:path";
 
 /**
- * What is served, by path: a text, bytes, or the address of a file; a path that ends with a slash stands for a folder. `/`
- * is `/index.html`, without one an empty page that loads `/page.js` where there is one. All else is 404.
+ * What is served, by path: a text, bytes, the address of a file, or a function that answers what is posted; a path that ends
+ * with a slash stands for a folder. `/` is `/index.html`, without one an empty page that loads `/page.js` where there is one. All else is 404.
  */
-export type Site = Record<string, string | Uint8Array | URL>;
+export type Site = Record<string, string | Uint8Array | URL | ((posted: string) => Promise<string>)>;
 
 export interface Policy {
   /** Whether pages are cross-origin isolated, and so have SharedArrayBuffer; default false. */
@@ -60,7 +60,7 @@ export async function serve(site: Site, { isolated = false, csp, cors = false }:
   const server = createServer(async (request, response) => {
     const { pathname } = new URL(request.url!, "http://localhost"), path = pathname === "/" ? "/index.html" : pathname;
     requests.push(pathname);
-    const content = await find(site, path);
+    const content = await find(site, path, request);
     if (content === undefined) response.writeHead(404, headers).end();
     else response.writeHead(200, { ...headers, "content-type": TYPES[extname(path)] ?? "text/plain" }).end(content);
   });
@@ -76,10 +76,19 @@ export async function serve(site: Site, { isolated = false, csp, cors = false }:
   };
 }
 
-async function find(site: Site, path: string): Promise<string | Uint8Array | undefined> {
+async function find(
+  site: Site,
+  path: string,
+  posted: AsyncIterable<Uint8Array>,
+): Promise<string | Uint8Array | undefined> {
   const [name] = Object.keys(site).filter((name) => name === path || name.endsWith("/") && path.startsWith(name))
     .sort((a, b) => b.length - a.length);
   const content = site[name];
+  if (typeof content === "function") {
+    const parts: Uint8Array[] = [];
+    for await (const part of posted) parts.push(part);
+    return await content(Buffer.concat(parts).toString());
+  }
   const found = content instanceof URL
     ? await readFile(new URL(path.slice(name.length), content)).catch(() => undefined)
     : content;
