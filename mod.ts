@@ -13,7 +13,8 @@
  */
 export { type CodecLoadOptions, LatentModel, type LoadOptions, MimiFeatureExtractor, MimiModel } from "./src/load.ts";
 export type { ModelFiles, ModelSource } from "./src/hub/source.ts";
-export type { Progress } from "./src/hub/files.ts";
+export type { Progress } from "./src/hub/progress.ts";
+export { type CachedFile, type CacheOptions, clearCache, listCache, persistCache } from "./src/hub/cache.ts";
 
 export { MimiConfig, type MimiConfigFields } from "./src/core/config.ts";
 export type { EncodeOptions, EncodeOutput, ForwardOptions } from "./src/core/model.ts";

@@ -94,10 +94,10 @@ export class MimiModel extends CoreModel {
    * ```
    *
    * @param source `"mini"`, a path that starts with `.`, `/` or a drive, a URL, or a repository such as `kyutai/mimi`. A
-   *   path or URL is a folder with `config.json` and `model.safetensors`, or a `.safetensors` file.
+   *   path or URL is a folder with `config.json` and `model.safetensors` or a bundle of `mimi pack`, or a `.safetensors` file.
    * @throws {MimiTypeError | MimiRangeError} for an option that is not usable.
-   * @throws {LoadError} `ERR_NOT_FOUND`, `ERR_NETWORK`, `ERR_READ`, `ERR_WRITE`.
-   * @throws {FormatError} `ERR_CONFIG`, `ERR_SAFETENSORS`, `ERR_CHECKPOINT`.
+   * @throws {LoadError} `ERR_NOT_FOUND`, `ERR_NETWORK`, `ERR_CHANGED`, `ERR_INTEGRITY`, `ERR_READ`, `ERR_WRITE`.
+   * @throws {FormatError} `ERR_CONFIG`, `ERR_SAFETENSORS`, `ERR_CHECKPOINT`, `ERR_BUNDLE`.
    * @throws {NotSupportedError} where the backend cannot run here.
    * @throws {EngineError} `ERR_WORKER` where the worker does not start.
    */
@@ -160,9 +160,11 @@ export class LatentModel<C extends CodecConfig> extends CoreLatentModel<C> {
       throw new MimiTypeError("ERR_INVALID_ARGUMENT", `${where}: codec must be a Codec, got ${describe(codec)}.`);
     }
     checkParts(where, rest);
-    const parsed = config === undefined ? undefined : codec.parseConfig(config);
-    const parts = await loadCodec(where, codec, await resolveSource(source), { ...rest, config: parsed });
-    return new LatentModel(codec, parts);
+    const parsed = config === undefined ? undefined : codec.parseConfig(config), resolved = await resolveSource(source);
+    return new LatentModel(
+      codec,
+      await loadCodec(where, codec, resolved, { ...rest, config: parsed }, () => undefined),
+    );
   }
 }
 

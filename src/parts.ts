@@ -6,28 +6,30 @@
 import { wasm } from "./backends/wasm/mod.ts";
 import type { Backend, Precision, Program } from "./core/backend.ts";
 import { checkNetwork } from "./core/check-network.ts";
-import { openCheckpoint } from "./core/checkpoint.ts";
+import { type Checkpoint, openCheckpoint } from "./core/checkpoint.ts";
 import type { Codec, CodecConfig } from "./core/codec.ts";
 import type { ModelParts } from "./core/codec-model.ts";
 import { checkNumQuantizers } from "./core/codes.ts";
 import { MimiConfig, type MimiConfigFields } from "./core/config.ts";
-import { describe, FormatError, LoadError, MimiTypeError, NotSupportedError } from "./core/errors.ts";
+import { describe, FormatError, isMimiError, LoadError, MimiTypeError, NotSupportedError } from "./core/errors.ts";
 import { fingerprint } from "./core/fingerprint.ts";
 import { mimi } from "./core/mimi.ts";
 import type { MimiModelParts } from "./core/model.ts";
 import { type Network, networkTensors } from "./core/network.ts";
-import { type ByteSource, Safetensors } from "./core/safetensors.ts";
-import { MOST_JSON_BYTES, open, type Progress, readJSON } from "./hub/files.ts";
-import { openRepositoryFile } from "./hub/repository.ts";
+import { bytesInMemory, type ByteSource, Safetensors } from "./core/safetensors.ts";
+import { type BundleFile, type BundleManifest, bundleOf, bundleSource, parseManifest } from "./hub/bundle.ts";
+import { MOST_BYTES, MOST_JSON_BYTES, open, readJSON } from "./hub/files.ts";
+import { Meter, type Progress } from "./hub/progress.ts";
+import { Repository } from "./hub/repository.ts";
 import type { ResolvedSource } from "./resolve.ts";
 
 /** What is loaded of a model, and from where. */
 export interface PartsOptions {
   /** What runs it; default `wasm()`. */
   backend?: Backend | "wasm" | "auto";
-  /** Which half to load; default both. Half a model takes half the memory. */
+  /** Which half to load; default what the source has, which is both but for bundles. Only what it needs is downloaded. */
   part?: "both" | "encoder" | "decoder";
-  /** Codebooks to load, from `numSemanticQuantizers` to all (default). 8 of Mimi are 1.1 kbps. */
+  /** Codebooks to load, from `numSemanticQuantizers` to all that the source has (default). 8 of Mimi are 1.1 kbps. */
   numQuantizers?: number;
   /** How weights are kept; only `"f32"`. */
   precision?: Precision;
@@ -37,14 +39,17 @@ export interface PartsOptions {
   file?: string;
   /** Branch, tag or commit of a repository; default `"main"`. */
   revision?: string;
-  /** Hugging Face access token. */
+  /** Hugging Face access token; default the environment's `HF_TOKEN`. */
   token?: string;
   /** Hub to ask; default the environment's `HF_ENDPOINT`, or `https://huggingface.co`. */
   endpoint?: string;
-  /** Folder for downloads, or `false` for none. */
+  /**
+   * Folder for downloads, in browsers the name of a cache, or `false` to keep nothing. Default: the environment's
+   * `MIMI_CACHE`, or `mimi-audio` in the user's cache folder.
+   */
   cache?: string | false;
   signal?: AbortSignal;
-  /** Called while files of a repository or an address come in. */
+  /** Called while files of a repository or an address come in, with the bytes of all together. */
   onProgress?: (progress: Progress) => void;
 }
 
@@ -93,6 +98,18 @@ export interface CodecPartsOptions<C extends CodecConfig> extends Omit<PartsOpti
   config?: C;
 }
 
+/** How many codebooks to load of a codec that has any; a bundle may have fewer than the configuration says. */
+type Codebooks<C, K> = (config: C, inBundle?: number) => K;
+
+/** What is loaded of Mimi, as of any codec. */
+function ofMimi(where: string, options: PartsOptions): [CodecPartsOptions<MimiConfig>, Codebooks<MimiConfig, number>] {
+  const { config, numQuantizers, ...rest } = options;
+  return [
+    { ...rest, config: config === undefined || config instanceof MimiConfig ? config : new MimiConfig(config) },
+    (config, inBundle = config.numQuantizers) => checkNumQuantizers(where, numQuantizers, config, inBundle),
+  ];
+}
+
 /**
  * Loads what {@link PartsOptions} ask for of Mimi.
  *
@@ -106,53 +123,109 @@ export async function loadParts(
   options: PartsOptions,
 ): Promise<MimiModelParts> {
   checkParts(where, options);
-  const codebooks = (c: MimiConfig) => checkNumQuantizers(where, options.numQuantizers, c, c.numQuantizers);
-  const parts = await loadCodec(where, mimi, source, mimiOptions(options), codebooks);
-  return { ...parts, numQuantizers: codebooks(parts.config) };
-}
-
-function mimiOptions({ config, numQuantizers: _numQuantizers, ...rest }: PartsOptions): CodecPartsOptions<MimiConfig> {
-  return { ...rest, config: config === undefined || config instanceof MimiConfig ? config : new MimiConfig(config) };
+  const { codebooks, ...parts } = await loadCodec(where, mimi, source, ...ofMimi(where, options));
+  return { ...parts, numQuantizers: codebooks };
 }
 
 /**
  * Loads a codec.
  *
- * @param codebooks to load, where the codec has any.
  * @throws {MimiTypeError} where the codec's networks are none.
  * @throws as {@link loadParts} does.
  */
-export async function loadCodec<C extends CodecConfig>(
+export async function loadCodec<C extends CodecConfig, K extends number | undefined>(
   where: string,
   codec: Codec<C>,
   source: ResolvedSource,
   options: CodecPartsOptions<C>,
-  codebooks: (config: C) => number | undefined = () => undefined,
-): Promise<ModelParts<C>> {
-  const { part = "both", precision = "f32", signal } = options;
+  codebooks: Codebooks<C, K>,
+): Promise<ModelParts<C> & { codebooks: K }> {
+  const { precision = "f32", signal } = options;
   const backend = typeof options.backend === "object" ? options.backend : wasm(), available = await backend.available();
   if (available !== true) {
     throw new NotSupportedError(`${where}: the ${backend.name} backend cannot run here: ${available}.`);
   }
 
-  const opened = await openSource(codec, source, options), programs: { encoder?: Program; decoder?: Program } = {};
+  const opened = await openCodec(where, codec, source, options, codebooks), { config, networks, weights } = opened;
+  const programs: { encoder?: Program; decoder?: Program } = {};
   try {
-    const { config } = opened, networks = networksOf(codec, part, config, codebooks(config));
-    const both = Object.values(networks);
-    for (const network of both) checkNetwork(`${where}: codec ${codec.modelType}, to ${network.direction}`, network);
-    const weights = openCheckpoint(await fresh(opened.weights, Safetensors.open), codec, config, both);
     for (const half of ["encoder", "decoder"] as const) {
       signal?.throwIfAborted();
       if (networks[half]) programs[half] = await backend.compile(networks[half], weights, { precision });
     }
     signal?.throwIfAborted();
-    return { config, backend, ...programs, fingerprint: await fingerprint(weights, codec.decoder(config)) };
+    return { config, backend, ...programs, fingerprint: opened.fingerprint, codebooks: opened.codebooks };
   } catch (error) {
     programs.encoder?.close();
     programs.decoder?.close();
     throw error;
   } finally {
-    await opened.weights.close?.();
+    await opened.close();
+  }
+}
+
+/** Weights that are here, and what they are for. */
+export interface OpenedWeights<C extends CodecConfig = MimiConfig, K = number> {
+  config: C;
+  /** That are loaded. */
+  codebooks: K;
+  part: "both" | "encoder" | "decoder";
+  networks: { encoder?: Network; decoder?: Network };
+  file: Safetensors;
+  weights: Checkpoint;
+  fingerprint: string;
+  close(): Promise<void>;
+}
+
+/** Opens the weights of Mimi in a source, and has what is needed of them. @throws as {@link loadParts} does for the source. */
+export function openWeights(where: string, source: ResolvedSource, options: PartsOptions): Promise<OpenedWeights> {
+  return openCodec(where, mimi, source, ...ofMimi(where, options));
+}
+
+/** Opens the weights of a source. A file that changes meanwhile is opened once more. */
+async function openCodec<C extends CodecConfig, K extends number | undefined>(
+  ...of: [string, Codec<C>, ResolvedSource, CodecPartsOptions<C>, Codebooks<C, K>]
+): Promise<OpenedWeights<C, K>> {
+  try {
+    return await openCodecOnce(...of);
+  } catch (error) {
+    if (isMimiError(error) && error.code === "ERR_CHANGED") return await openCodecOnce(...of);
+    throw error;
+  }
+}
+
+async function openCodecOnce<C extends CodecConfig, K extends number | undefined>(
+  where: string,
+  codec: Codec<C>,
+  source: ResolvedSource,
+  options: CodecPartsOptions<C>,
+  codebooks: Codebooks<C, K>,
+): Promise<OpenedWeights<C, K>> {
+  const { config, bundle, bytes } = await openSource(codec, source, options);
+  try {
+    const part = options.part ?? bundle?.part ?? "both";
+    if (bundle && bundle.part !== "both" && part !== bundle.part) {
+      throw new MimiTypeError(
+        "ERR_INVALID_ARGUMENT",
+        `${where}: part is ${describe(part)}, the bundle ${bytes.name} has the ${bundle.part} only.`,
+      );
+    }
+    const count = codebooks(config, bundle?.numQuantizers);
+    const encoder = part === "decoder" ? undefined : codec.encoder?.(config, count);
+    const decoder = part === "encoder" ? undefined : codec.decoder(config, count);
+    const networks = { ...(encoder && { encoder }), ...(decoder && { decoder }) }, both = Object.values(networks);
+    for (const network of both) checkNetwork(`${where}: codec ${codec.modelType}, to ${network.direction}`, network);
+    const file = await fresh(bytes, Safetensors.open), weights = openCheckpoint(file, codec, config, both);
+    await file.prepare(weights.names);
+    return {
+      ...{ config, codebooks: count, part, networks, file, weights },
+      // What a bundle stores in fewer bits means the same codes.
+      fingerprint: bundle?.source.fingerprint ?? await fingerprint(weights, codec.decoder(config)),
+      close: () => file.close(),
+    };
+  } catch (error) {
+    await bytes.close?.();
+    throw error;
   }
 }
 
@@ -174,47 +247,43 @@ export interface ModelWeights {
  * @throws as {@link loadParts} does for the source.
  */
 export async function readWeights(where: string, source: ResolvedSource, options: PartsOptions): Promise<ModelWeights> {
-  const { part = "both", precision = "f32" } = options, opened = await openSource(mimi, source, mimiOptions(options));
+  const { config, codebooks, part, networks, weights, fingerprint, close } = await openWeights(where, source, options);
   try {
-    const { config } = opened,
-      numQuantizers = checkNumQuantizers(where, options.numQuantizers, config, config.numQuantizers);
-    const networks = Object.values(networksOf(mimi, part, config, numQuantizers));
-    const weights = openCheckpoint(await fresh(opened.weights, Safetensors.open), mimi, config, networks);
     const tensors = new Map<string, Float32Array>();
-    for (const spec of networks.flatMap(networkTensors)) {
+    for (const spec of Object.values(networks).flatMap(networkTensors)) {
       if (!tensors.has(spec.name)) tensors.set(spec.name, await weights.read(spec));
     }
-    const named = await fingerprint(weights, mimi.decoder(config));
-    return { config: config.toJSON(), fingerprint: named, numQuantizers, precision, part, tensors };
+    const { precision = "f32" } = options;
+    return { config: config.toJSON(), fingerprint, numQuantizers: codebooks, precision, part, tensors };
   } finally {
-    await opened.weights.close?.();
+    await close();
   }
-}
-
-/** The networks of what is loaded. */
-function networksOf<C extends CodecConfig>(
-  codec: Codec<C>,
-  part: "both" | "encoder" | "decoder",
-  config: C,
-  codebooks: number | undefined,
-): { encoder?: Network; decoder?: Network } {
-  const encoder = part === "decoder" ? undefined : codec.encoder?.(config, codebooks);
-  const decoder = part === "encoder" ? undefined : codec.decoder(config, codebooks);
-  return { ...(encoder && { encoder }), ...(decoder && { decoder }) };
 }
 
 async function openSource<C extends CodecConfig>(
   codec: Codec<C>,
   source: ResolvedSource,
   options: CodecPartsOptions<C>,
-): Promise<{ config: C; weights: ByteSource }> {
-  const { file = "model.safetensors" } = options, folder = openFolder(source, options);
-  const config = options.config ?? await readFields(folder, "config.json", (json) => codec.parseConfig(json));
-  return { config, weights: await folder(file) };
+): Promise<{ config: C; bundle?: BundleManifest; bytes: ByteSource }> {
+  const { file = WEIGHTS } = options;
+  const meter = new Meter(options.onProgress), folder = openFolder(source, options, meter);
+  meter.set(file, 0, undefined); // to come
+  const read = options.config
+    ? { config: options.config, bundle: undefined }
+    : await readFields(folder, "config.json", (json) => ({ config: codec.parseConfig(json), bundle: bundleOf(json) }));
+  if (read.bundle === undefined || options.file !== undefined || namesWeights(source)) {
+    return { config: read.config, bytes: await folder(file) };
+  }
+  const name = read.bundle, bundle = await readFields(folder, name, parseManifest);
+  meter.remove(file);
+  const bytes = bundleSource(name, bundle, (shard) => folder(shard.file, shard), meter);
+  return { config: read.config, bundle, bytes };
 }
 
-/** Opens a file of a source by its name. */
-export type Folder = (file: string) => Promise<ByteSource>;
+const WEIGHTS = "model.safetensors";
+
+/** Opens a file of a source by its name; `expected` is what it must be, where that is known. */
+export type Folder = (file: string, expected?: BundleFile) => Promise<ByteSource>;
 
 /** Reads a JSON file of a source. @throws {FormatError} `ERR_CONFIG`, and what `parse` throws. */
 export async function readFields<T>(folder: Folder, file: string, parse: (json: unknown) => T): Promise<T> {
@@ -237,40 +306,55 @@ async function fresh<T>(source: ByteSource, read: (source: ByteSource) => Promis
 }
 
 /** A function that opens the files of a source by their name. */
-export function openFolder(source: ResolvedSource, options: Omit<PartsOptions, "config">): Folder {
-  // Weights that a source names itself leave nothing to choose.
-  const named = source.kind === "files" || source.kind === "location" && isWeights(new URL(source.href));
-  if (named && options.file !== undefined) {
+export function openFolder(
+  source: ResolvedSource,
+  options: Omit<PartsOptions, "config">,
+  meter: Meter = new Meter(options.onProgress),
+): Folder {
+  const { file: chosen, cache, signal, token } = options, named = namesWeights(source), weights = chosen ?? WEIGHTS;
+  if (named && chosen !== undefined) {
     throw new MimiTypeError(
       "ERR_INVALID_ARGUMENT",
       `fromPretrained: file chooses among the weights of a folder or repository; this source names its weights, got ${
-        describe(options.file)
+        describe(chosen)
       }.`,
     );
   }
-  const limits = (file: string): typeof options & { most?: number } =>
-    file.endsWith(".json") ? { ...options, most: MOST_JSON_BYTES } : options;
+  const remote = { signal, token, meter },
+    limit = (file: string) => file.endsWith(".json") ? MOST_JSON_BYTES : MOST_BYTES;
+  const at = (
+    file: string,
+    address: string | URL,
+    model: string,
+    expected: { size?: number; sha256?: string } = {},
+  ) => {
+    const { size, sha256 } = expected;
+    return open(new URL(address), { ...remote, most: limit(file), name: file, model, cache, size, sha256 });
+  };
   switch (source.kind) {
-    case "repository":
-      return (file) => openRepositoryFile(source.repository, file, limits(file));
+    case "repository": {
+      const { endpoint, revision } = options;
+      const repository = new Repository(source.repository, { ...remote, endpoint, revision, cache, most: MOST_BYTES });
+      return (file, expected) => repository.open(file, weights, limit(file), expected);
+    }
     case "files":
       return async (file) => {
-        if (file.endsWith(".safetensors")) return await open(new URL(source.weights), options);
+        if (file.endsWith(".safetensors")) return await at(weights, source.weights, source.weights, source);
         const address = file === "config.json" ? source.config : source.preprocessor;
-        if (address) return await open(new URL(address), limits(file));
+        if (address) return await at(file, address, source.weights);
         if (file === "config.json") return official();
         throw new LoadError("ERR_NOT_FOUND", `fromPretrained: the source has no ${file}.`);
       };
     case "location": {
-      // A weights file stands for the folder that it is in; without a config.json beside it, it is the published model's.
-      const at = new URL(source.href), folder = new URL(at);
-      if (!named) folder.pathname = at.pathname.replace(/\/?$/, "/");
-      return async (file) => {
-        if (named && file.endsWith(".safetensors")) return await open(at, options);
+      // A weights file stands for the folder that it is in; without a config.json beside it, it is kyutai/mimi's.
+      const here = new URL(source.href), folder = new URL(here), model = here.origin + here.pathname;
+      if (!named) folder.pathname = here.pathname.replace(/\/?$/, "/");
+      return async (file, expected) => {
+        if (named && file.endsWith(".safetensors")) return await at(weights, here, model);
         const address = new URL(file, folder);
-        address.search = at.search; // a signature or token is for the whole folder
+        address.search = here.search; // a signature or token is for the whole folder
         try {
-          return await open(address, limits(file));
+          return await at(file, address, model, expected);
         } catch (error) {
           if (named && file === "config.json" && (error as LoadError).code === "ERR_NOT_FOUND") return official();
           throw error;
@@ -280,16 +364,13 @@ export function openFolder(source: ResolvedSource, options: Omit<PartsOptions, "
   }
 }
 
-function isWeights(address: URL): boolean {
-  return address.pathname.endsWith(".safetensors");
+/** Whether a source says which weights it means, so that there is nothing to choose. */
+function namesWeights(source: ResolvedSource): boolean {
+  return source.kind === "files" ||
+    source.kind === "location" && new URL(source.href).pathname.endsWith(".safetensors");
 }
 
 /** The configuration of the published model, as if it lay beside the weights: defaults alone. */
 function official(): ByteSource {
-  const bytes = new TextEncoder().encode("{}");
-  return {
-    name: "config.json",
-    size: bytes.length,
-    read: (offset, length) => Promise.resolve(bytes.subarray(offset, offset + length)),
-  };
+  return bytesInMemory(new TextEncoder().encode("{}"), "config.json");
 }

@@ -10,7 +10,7 @@ import { type ModelSource, parseSource } from "./hub/source.ts";
 export type ResolvedSource =
   | { kind: "repository"; repository: string }
   | { kind: "location"; href: string }
-  | { kind: "files"; config?: string; weights: string; preprocessor?: string };
+  | { kind: "files"; config?: string; weights: string; preprocessor?: string; sha256?: string };
 
 /** @throws {MimiTypeError} for what is no source. */
 export async function resolveSource(source: ModelSource): Promise<ResolvedSource> {
@@ -24,10 +24,10 @@ export async function resolveSource(source: ModelSource): Promise<ResolvedSource
     }
     case "embedded":
     case "files": {
-      const { config, weights, preprocessor } = parsed.kind === "files"
+      const { config, weights, preprocessor, sha256 } = parsed.kind === "files"
         ? parsed.files
         : (await import("../models/mini/mod.ts")).mini;
-      return { kind: "files", config: config?.href, weights: weights.href, preprocessor: preprocessor?.href };
+      return { kind: "files", config: config?.href, weights: weights.href, preprocessor: preprocessor?.href, sha256 };
     }
   }
 }

@@ -21,7 +21,7 @@ const ALLOWED: Record<string, string[]> = {
   "src/nodes": ["src/core", "src/backends", "src/engine", "src/load.ts", "src/worker-file.ts"],
   "src/worker.ts": ["src/engine", "src/hub", "src/nodes"],
   "src/file": ["src/core"],
-  "src/cli": ["src/core", "src/file", "src/load.ts", "src/hub", "models", "mod.ts"],
+  "src/cli": ["src/core", "src/file", "src/load.ts", "src/parts.ts", "src/resolve.ts", "src/hub", "models", "mod.ts"],
   "mod.ts": ["src/core", "src/backends", "src/hub", "src/load.ts", "src/parts.ts", "src/engine"],
 };
 

@@ -10,6 +10,13 @@ import { type Network, networkTensors, sizeOf, type TensorSpec } from "./network
 import type { Safetensors } from "./safetensors.ts";
 import { firstNotFinite } from "./tensor.ts";
 
+/** Weights that fit a model. */
+export interface Checkpoint extends TensorSource {
+  layout: string;
+  /** The tensors of the file that the networks are made of, by their names there. */
+  names: string[];
+}
+
 const MOST_LISTED = 40;
 const READABLE = ["F32", "F16", "BF16"];
 
@@ -24,7 +31,7 @@ export function openCheckpoint<C extends CodecConfig>(
   codec: Codec<C>,
   config: C,
   networks: Network[],
-): TensorSource & { layout: string } {
+): Checkpoint {
   const names = [...file.tensors.keys()];
   const layout = codec.layouts.find((l) => names.some((name) => l.sign.test(name)));
   if (!layout) {
@@ -65,6 +72,7 @@ export function openCheckpoint<C extends CodecConfig>(
   }
   return {
     layout: layout.name,
+    names: [...new Set(needed.map((spec) => find(file, layout.place(spec.name, config))!))],
     async read(spec: TensorSpec): Promise<Float32Array> {
       const placement = layout.place(spec.name, config);
       const name = find(file, placement);

@@ -17,6 +17,8 @@ export interface ByteSource {
   readonly size: number;
   /** Exactly `length` bytes from `offset`. */
   read(offset: number, length: number): Promise<Uint8Array>;
+  /** Fetches what is going to be read, in as few requests as possible; what else is read comes when it is read. */
+  prepare?(ranges: readonly { offset: number; length: number }[]): Promise<void>;
   /** Forgets the copy of a download that was kept and that these bytes come from. */
   discard?(): Promise<void>;
   close?(): Promise<void>;
@@ -158,6 +160,11 @@ export class Safetensors {
     const { dtype, offset, length } = this.#find(name);
     if (isIntegerType(dtype)) return toIntegers(await readExactly(this.#source, offset, length), dtype);
     throw new FormatError("ERR_SAFETENSORS", `${this.name}: tensor "${name}" has dtype ${dtype}, expected integers.`);
+  }
+
+  /** Fetches tensors that are going to be read, where they come from far. */
+  async prepare(names: readonly string[]): Promise<void> {
+    await this.#source.prepare?.(names.map((name) => this.#find(name)));
   }
 
   async close(): Promise<void> {

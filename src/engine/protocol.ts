@@ -7,7 +7,7 @@
  */
 import type { ProgramMemory, StateData } from "../core/backend.ts";
 import * as errors from "../core/errors.ts";
-import type { Progress } from "../hub/files.ts";
+import type { Progress } from "../hub/progress.ts";
 import type { PartsOptions } from "../parts.ts";
 import type { ResolvedSource } from "../resolve.ts";
 

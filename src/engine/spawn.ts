@@ -4,7 +4,7 @@
  * @module
  */
 import { checkOptions, describe, EngineError, MimiTypeError, reasonOf } from "../core/errors.ts";
-import { fetchBytes } from "../hub/files.ts";
+import { getBytes } from "../hub/http.ts";
 import * as runtime from "../hub/runtime.ts";
 import { workerFile } from "../worker-file.ts";
 import type { FromWorker, ToWorker } from "./protocol.ts";
@@ -18,6 +18,9 @@ export interface WorkerOptions {
    */
   blob?: boolean;
 }
+
+/** Bytes of a worker's file at most. */
+const MOST_SCRIPT = 2 ** 26;
 
 /** A worker that has started. */
 export interface EngineWorker {
@@ -132,7 +135,8 @@ async function spawnWebWorker(
 }
 
 async function blobURL(url: URL, signal?: AbortSignal): Promise<string> {
-  return URL.createObjectURL(new Blob([await fetchBytes(url, { signal })], { type: "text/javascript" }));
+  const bytes = await getBytes(url, { signal, most: MOST_SCRIPT });
+  return URL.createObjectURL(new Blob([bytes], { type: "text/javascript" }));
 }
 
 interface Events {

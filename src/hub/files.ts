@@ -1,33 +1,30 @@
 /**
- * Bytes from paths and addresses. Files are read by ranges; what comes over the network is held once, in memory.
+ * Bytes from paths and addresses. All are read by ranges; of what is on a server only what is read is downloaded.
  *
  * @module
  */
 import { FormatError, LoadError, reasonOf } from "../core/errors.ts";
 import { bytesInMemory, type ByteSource } from "../core/safetensors.ts";
+import { openShelf } from "./cache.ts";
+import { getBytes } from "./http.ts";
+import { openRemote, type RemoteOptions } from "./remote.ts";
 import * as runtime from "./runtime.ts";
+import { sha256Of, sha256OfSource } from "./sha256.ts";
 
-/** How far the download of one file is. */
-export interface Progress {
-  /** Name or address of the file. */
-  file: string;
-  /** Bytes so far. */
-  loaded: number;
-  /** Bytes in all, where the server says. */
-  total: number | undefined;
-}
-
-export interface FetchOptions {
-  signal?: AbortSignal;
-  onProgress?: (progress: Progress) => void;
-  /** Sent as a bearer token. */
-  token?: string;
-  /** Bytes that are taken of one file at most. */
-  most?: number;
+export interface OpenOptions extends RemoteOptions {
+  /** What the file is called in progress and in the list of the cache, and the model that it belongs to. */
+  name: string;
+  model: string;
+  /** A folder for downloads, or `false` to keep nothing. */
+  cache?: string | false;
+  /** Bytes of the file, where they are known. */
+  size?: number;
+  /** SHA-256 that the file must have; it is checked before anything of it is used. */
+  sha256?: string;
 }
 
 /** More than any model of this family; a server that claims or sends more is not believed. */
-const MOST_BYTES = 2 ** 31;
+export const MOST_BYTES: number = 2 ** 31;
 /** More than any configuration. */
 export const MOST_JSON_BYTES: number = 2 ** 20;
 
@@ -73,93 +70,6 @@ export async function openFile(path: string): Promise<ByteSource> {
   };
 }
 
-/** What came of an address so far: the newest bytes, and the size that the server announced, if it did. */
-export interface Piece {
-  bytes: Uint8Array;
-  total: number | undefined;
-}
-
-/**
- * Fetches an address piece by piece; ends normally only when everything came.
- *
- * @throws {LoadError} `ERR_NOT_FOUND` for 401, 403, 404, `ERR_NETWORK` for everything else that goes wrong.
- * @throws the signal's reason when aborted.
- */
-export async function* fetchPieces(address: URL, options: FetchOptions = {}): AsyncGenerator<Piece, void, undefined> {
-  const { signal, onProgress, token, most = MOST_BYTES } = options, file = address.href;
-  signal?.throwIfAborted();
-  const guard = async <T>(action: () => Promise<T>): Promise<T> => {
-    try {
-      return await action();
-    } catch (cause) {
-      if (signal?.aborted) throw signal.reason;
-      throw new LoadError("ERR_NETWORK", `${file}: the connection failed (${networkReason(cause)}).`, { cause });
-    }
-  };
-  const headers = token ? { authorization: `Bearer ${token}` } : undefined;
-  const response = await guard(() => fetch(address, { signal, headers }));
-  const reader = response.body?.getReader();
-  try {
-    if (!response.ok) {
-      const missing = [401, 403, 404].includes(response.status);
-      throw new LoadError(
-        missing ? "ERR_NOT_FOUND" : "ERR_NETWORK",
-        `${file}: the server answered ${response.status} ${response.statusText}.`,
-      );
-    }
-    // With a content encoding the length is that of the compressed bytes.
-    const claimed = response.headers.get("content-encoding") ? null : response.headers.get("content-length");
-    const total = claimed === null ? undefined : Number(claimed);
-    if (total !== undefined && !(total >= 0 && total <= most)) {
-      throw new LoadError(
-        "ERR_NETWORK",
-        `${file}: the server announces ${claimed} bytes, at most ${most} are taken.`,
-      );
-    }
-    let loaded = 0;
-    for (;;) {
-      const { done, value } = reader ? await guard(() => reader.read()) : { done: true, value: undefined };
-      if (done) break;
-      loaded += value!.length;
-      if (loaded > (total ?? most)) {
-        throw new LoadError(
-          "ERR_NETWORK",
-          `${file}: more bytes came than the ${total ?? most} that were expected.`,
-        );
-      }
-      onProgress?.({ file, loaded, total });
-      yield { bytes: value!, total };
-    }
-    if (total !== undefined && loaded < total) {
-      throw new LoadError("ERR_NETWORK", `${file}: ${loaded} of ${total} bytes came before the connection ended.`);
-    }
-  } finally {
-    await reader?.cancel().catch(() => {});
-  }
-}
-
-/** Fetches an address whole; errors as {@link fetchPieces}. */
-export async function fetchBytes(address: URL, options: FetchOptions = {}): Promise<Uint8Array<ArrayBuffer>> {
-  let whole = new Uint8Array(0), loaded = 0;
-  for await (const { bytes, total } of fetchPieces(address, options)) {
-    const need = loaded + bytes.length;
-    if (need > whole.length) {
-      const larger = new Uint8Array(total ?? Math.max(1 << 16, whole.length * 2, need));
-      larger.set(whole.subarray(0, loaded));
-      whole = larger;
-    }
-    whole.set(bytes, loaded);
-    loaded = need;
-  }
-  return whole.subarray(0, loaded);
-}
-
-/** Node wraps the reason of a failed fetch: `fetch failed`, cause `connect ECONNREFUSED 127.0.0.1:9`. */
-function networkReason(cause: unknown): string {
-  const { message, cause: inner } = cause as Error & { cause?: Error };
-  return inner?.message ? `${message}: ${inner.message}` : message;
-}
-
 /**
  * The bytes of a `data:` address (RFC 2397). Bundlers make one of a small file such as a configuration, and a content
  * security policy may forbid to fetch it. @throws {LoadError} `ERR_READ`.
@@ -176,13 +86,55 @@ function openData(address: URL): ByteSource {
   }
 }
 
-/** Opens an address: by ranges for a file, whole otherwise. */
-export async function open(address: URL, options: FetchOptions = {}): Promise<ByteSource> {
+/**
+ * Opens an address. A file on a server is kept if the server says how to tell whether it has changed (`ETag` or
+ * `Last-Modified`), which is asked at the next load; with a hash that it must have, it is kept under that.
+ *
+ * @throws {LoadError} `ERR_NOT_FOUND`, `ERR_NETWORK`, `ERR_CHANGED`, `ERR_INTEGRITY`, `ERR_READ`, `ERR_WRITE`.
+ */
+export async function open(address: URL, options: OpenOptions): Promise<ByteSource> {
+  const { sha256, size, cache, name, model, most, signal, token } = options;
+  if (/^https?:$/.test(address.protocol)) {
+    const key = sha256 ? ["sha256", sha256] : [address.host, "addresses", await shortened(address.pathname)];
+    const shelf = await openShelf(key, cache);
+    return await openRemote(
+      { address, name, model, size, sha256, shelf, pinned: sha256 !== undefined, lasting: sha256 !== undefined },
+      options,
+    );
+  }
+  return await checked(await openLocal(address, { most, signal, token }), options);
+}
+
+/** A name of bearable length. */
+async function shortened(path: string): Promise<string> {
+  return path.length < 100
+    ? path
+    : `${path.slice(-60)} ${(await sha256Of(new TextEncoder().encode(path))).slice(0, 32)}`;
+}
+
+async function openLocal(address: URL, options: Parameters<typeof getBytes>[1]): Promise<ByteSource> {
   if (address.protocol === "file:" && runtime.hasFiles()) {
     return await openFile((await runtime.url()).fileURLToPath(address));
   }
   if (address.protocol === "data:") return openData(address);
-  return bytesInMemory(await fetchBytes(address, options), address.href);
+  return bytesInMemory(await getBytes(address, options), address.href); // blob: and what a runtime may know besides
+}
+
+/** The source, if it is as long and has the hash as it must. @throws {LoadError} `ERR_INTEGRITY`. */
+async function checked(source: ByteSource, { size, sha256, signal }: OpenOptions): Promise<ByteSource> {
+  try {
+    if (size !== undefined && size !== source.size) {
+      throw new LoadError("ERR_INTEGRITY", `${source.name}: has ${source.size} bytes, expected ${size}.`);
+    }
+    const found = sha256 && await sha256OfSource(source, signal);
+    if (found !== sha256) {
+      throw new LoadError("ERR_INTEGRITY", `${source.name}: its SHA-256 is ${found}, expected ${sha256}.`);
+    }
+    return source;
+  } catch (error) {
+    await source.close?.();
+    throw error;
+  }
 }
 
 /** Reads a source whole as JSON, and closes it. @throws {FormatError} `ERR_CONFIG`. */

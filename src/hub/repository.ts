@@ -1,91 +1,200 @@
 /**
- * Files of a Hugging Face repository, through a plain cache: a folder where there are files, the Cache API in browsers.
+ * Files of a Hugging Face repository, all of the same commit.
  *
  * @module
  */
-import { LoadError, reasonOf } from "../core/errors.ts";
-import { bytesInMemory, type ByteSource } from "../core/safetensors.ts";
-import { fetchBytes, type FetchOptions, fetchPieces, openFile } from "./files.ts";
+import { LoadError } from "../core/errors.ts";
+import type { ByteSource } from "../core/safetensors.ts";
+import { openShelf } from "./cache.ts";
+import { Entry } from "./entry.ts";
+import { openFile } from "./files.ts";
+import { getBytes } from "./http.ts";
+import { findSnapshot } from "./hugging-face-cache.ts";
+import { openRemote, type RemoteOptions } from "./remote.ts";
 import * as runtime from "./runtime.ts";
+import { isSha256 } from "./sha256.ts";
 import { toURL } from "./source.ts";
 
-export interface RepositoryOptions extends FetchOptions {
+/** Where repositories are. */
+export interface RepositoryOptions extends RemoteOptions {
   /** Branch, tag or commit; default `"main"`. */
   revision?: string;
   /** Default: the environment's `HF_ENDPOINT`, or `https://huggingface.co`. */
   endpoint?: string;
-  /** A folder for downloads, or `false` to keep nothing. Default: `MIMI_CACHE`, or `mimi-audio` in the user's cache folder. */
+  /** A folder for downloads, or `false` to keep nothing. */
   cache?: string | false;
 }
 
-/** @throws {LoadError} `ERR_NOT_FOUND` or `ERR_NETWORK`. */
-export async function openRepositoryFile(
-  repository: string,
-  file: string,
-  options: RepositoryOptions = {},
-): Promise<ByteSource> {
-  const { revision = "main", cache } = options;
-  const endpoint = (options.endpoint ?? environment("HF_ENDPOINT") ?? "https://huggingface.co").replace(/\/+$/, "");
-  toURL("endpoint", endpoint);
-  const address = new URL(`${endpoint}/${repository}/resolve/${encodeURIComponent(revision)}/${file}`);
-  if (cache === false) return bytesInMemory(await fetchBytes(address, options), address.href);
-  return runtime.hasFiles()
-    ? await throughFolder(address, [address.host, ...repository.split("/"), revision, file], options)
-    : await throughCacheApi(address, options);
+/** What the hub says of a revision; empty for a hub that has files and says nothing of them, as some mirrors do. */
+interface Listing {
+  commit?: string;
+  /** SHA-256 of what is in Git LFS, as weights are. */
+  files?: Record<string, { size?: number; sha256?: string }>;
 }
 
-function environment(name: string): string | undefined {
-  return runtime.hasFiles() ? process.env[name] || undefined : undefined;
-}
+/** Bytes of a listing at most. */
+const MOST_LISTING = 2 ** 22;
 
-async function throughFolder(address: URL, names: string[], options: RepositoryOptions): Promise<ByteSource> {
-  const [fs, path, os] = await Promise.all([runtime.fs(), runtime.path(), runtime.os()]);
-  const root = options.cache || environment("MIMI_CACHE") ||
-    path.join(environment("XDG_CACHE_HOME") ?? path.join(os.homedir(), ".cache"), "mimi-audio");
-  const target = path.join(root, ...names.map(fileName));
-  const openKept = async () => ({ ...await openFile(target), discard: () => fs.rm(target, { force: true }) });
-  if (await fs.stat(target).then((s) => s.isFile(), () => false)) return await openKept();
-  const keeping = async <T>(action: () => Promise<T>): Promise<T> => {
-    try {
-      return await action();
-    } catch (cause) {
-      const hint = "choose another folder with MIMI_CACHE or the option cache, or none with cache: false";
-      throw new LoadError("ERR_WRITE", `${target}: the download cannot be kept (${reasonOf(cause)}); ${hint}.`, {
-        cause,
-      });
-    }
-  };
-  const part = `${target}.${process.pid}.${Math.random().toString(36).slice(2)}.part`;
-  await keeping(() => fs.mkdir(path.dirname(target), { recursive: true }));
-  try {
-    const handle = await keeping(() => fs.open(part, "wx"));
-    try {
-      for await (const { bytes } of fetchPieces(address, options)) await keeping(() => handle.writeFile(bytes));
-    } finally {
-      await handle.close();
-    }
-    await keeping(() => fs.rename(part, target)); // whole or not there at all
-  } catch (error) {
-    await fs.rm(part, { force: true });
-    throw error;
+/** A repository at a revision. */
+export class Repository {
+  readonly #name: string;
+  readonly #options: RepositoryOptions;
+  readonly #endpoint: string;
+  readonly #revision: string;
+  readonly #offline: boolean;
+  #listing: Promise<Listing | undefined> | undefined;
+
+  /** @throws {MimiTypeError} for an endpoint that is no address. */
+  constructor(name: string, options: RepositoryOptions) {
+    const { environment } = runtime, { revision = "main", token = environment("HF_TOKEN") } = options;
+    this.#name = name;
+    this.#options = { ...options, token };
+    this.#endpoint = (options.endpoint ?? environment("HF_ENDPOINT") ?? "https://huggingface.co").replace(/\/+$/, "");
+    this.#revision = revision;
+    this.#offline = /^(1|on|yes|true)$/i.test(environment("HF_HUB_OFFLINE") ?? "");
+    toURL("endpoint", this.#endpoint);
   }
-  return await openKept();
+
+  /**
+   * Opens a file: from Hugging Face's cache if that has `weights` at this revision, else from ours, else from the hub.
+   *
+   * @param most bytes that are taken of it at most.
+   * @param expected what it must be, where that is known already; checked before anything of it is used.
+   * @throws {LoadError} as `openRemote`.
+   */
+  async open(
+    file: string,
+    weights: string,
+    most: number,
+    expected?: { size: number; sha256: string },
+  ): Promise<ByteSource> {
+    const { cache } = this.#options;
+    if (cache !== false) {
+      const snapshot = await findSnapshot(this.#name, this.#revision, this.#offline ? file : weights);
+      if (snapshot) return await openFile((await runtime.path()).join(snapshot, file));
+    }
+    const listing = await (this.#listing ??= this.#list()), files = listing?.files;
+    const known = files && Object.hasOwn(files, file) ? files[file] : undefined;
+    if (files && !known) {
+      const there = Object.keys(files).filter((name) => name.endsWith(".safetensors")).slice(0, 5).join(", ");
+      throw new LoadError(
+        "ERR_NOT_FOUND",
+        `${this.#name}: there is no ${file} at revision ${this.#revision} (weights that are there: ${
+          there || "none"
+        }).`,
+      );
+    }
+    const revision = listing?.commit ?? this.#revision;
+    const opened = await openRemote({
+      address: this.#address(`${this.#name}/resolve/${encodeURIComponent(revision)}/${file}`),
+      ...{ name: file, model: this.#name, revision, offline: this.#offline },
+      ...{ ...known, ...expected, pinned: expected !== undefined },
+      shelf: await this.#shelf(revision, file),
+      lasting: true,
+    }, { ...this.#options, most });
+    if (!listing) await this.#keepAbsence();
+    return opened;
+  }
+
+  #address(path: string): URL {
+    return new URL(`${this.#endpoint}/${path}`);
+  }
+
+  #shelf(...key: string[]): ReturnType<typeof openShelf> {
+    const { host, pathname } = new URL(this.#endpoint);
+    return openShelf([host + pathname.replace(/\/$/, ""), ...this.#name.split("/"), ...key], this.#options.cache);
+  }
+
+  /** Which commit a revision is and what is in it; undefined where a hub does not say. Kept, and then not asked again. */
+  async #list(): Promise<Listing | undefined> {
+    const { signal, token } = this.#options, entry = await this.#openListing();
+    try {
+      const kept = await readListing(entry);
+      if (kept || this.#offline) return kept;
+      return await entry.lock(signal, async () => {
+        await entry.refresh();
+        const kept = await readListing(entry);
+        if (kept) return kept;
+        const bytes = await getBytes(this.#listingAddress, { signal, token, most: MOST_LISTING }).catch(
+          (error: LoadError) => {
+            // A mirror may have files only. Of what else is wrong, the file itself will tell.
+            if (error.code === "ERR_NOT_FOUND") return undefined;
+            throw error;
+          },
+        );
+        const listing = bytes && parseListing(bytes);
+        if (listing) await this.#keep(entry, listing);
+        return listing;
+      });
+    } finally {
+      entry.close();
+    }
+  }
+
+  get #listingAddress(): URL {
+    return this.#address(`api/models/${this.#name}/revision/${encodeURIComponent(this.#revision)}?blobs=true`);
+  }
+
+  async #openListing(): Promise<Entry> {
+    return await Entry.open(await this.#shelf("revisions", this.#revision));
+  }
+
+  /** Notes that the hub has files and no listing of them, so that there is nothing to ask next time. */
+  async #keepAbsence(): Promise<void> {
+    const entry = await this.#openListing();
+    try {
+      if (!entry.about) {
+        await entry.lock(this.#options.signal, async () => {
+          await entry.refresh();
+          if (!entry.about) await this.#keep(entry, {});
+        });
+      }
+    } finally {
+      entry.close();
+    }
+  }
+
+  async #keep(entry: Entry, listing: Listing): Promise<void> {
+    const bytes = new TextEncoder().encode(JSON.stringify(listing));
+    const { origin, pathname } = this.#listingAddress, address = origin + pathname;
+    await entry.begin({
+      ...{ model: this.#name, revision: this.#revision, file: "", address },
+      ...{ size: bytes.length, ranges: false },
+    });
+    await entry.keep(0, bytes);
+  }
 }
 
-/** A name that stays in its folder and is different for every part of an address. */
-function fileName(part: string): string {
-  return encodeURIComponent(part).replace(/\*/g, "%2A").replace(/^\.+$/, (dots) => "%2E".repeat(dots.length));
+/** The listing that was kept. */
+async function readListing(entry: Entry): Promise<Listing | undefined> {
+  if (!entry.about) return undefined;
+  const bytes = new Uint8Array(Math.min(entry.about.size, MOST_LISTING));
+  return (await entry.copy(0, bytes)).length === 0 ? JSON.parse(new TextDecoder().decode(bytes)) : undefined;
 }
 
-async function throughCacheApi(address: URL, options: RepositoryOptions): Promise<ByteSource> {
-  const store = typeof caches === "undefined"
-    ? undefined
-    : await caches.open(options.cache || "mimi-audio").catch(() => undefined);
-  const discard = async () => void await store?.delete(address.href);
-  const kept = await store?.match(address.href);
-  if (kept) return { ...bytesInMemory(new Uint8Array(await kept.arrayBuffer()), address.href), discard };
-  const bytes = await fetchBytes(address, options);
-  // A full disk must not keep anyone from using what has just been downloaded.
-  await store?.put(address.href, new Response(bytes)).catch(() => undefined);
-  return { ...bytesInMemory(bytes, address.href), discard };
+/** What of the hub's answer is of use; undefined where it is none. */
+function parseListing(bytes: Uint8Array): Listing | undefined {
+  interface Sibling {
+    rfilename?: unknown;
+    size?: unknown;
+    lfs?: { sha256?: unknown; size?: unknown };
+  }
+  let answer: { sha?: unknown; siblings?: unknown };
+  try {
+    answer = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+  } catch {
+    return undefined;
+  }
+  const { sha, siblings } = answer ?? {};
+  if (typeof sha !== "string" || !/^[0-9a-f]{40}$/.test(sha) || !Array.isArray(siblings)) return undefined;
+  const files: NonNullable<Listing["files"]> = Object.create(null);
+  for (const { rfilename, size, lfs } of siblings as Sibling[]) {
+    if (typeof rfilename !== "string") continue;
+    const bytes = lfs?.size ?? size;
+    files[rfilename] = {
+      ...(Number.isSafeInteger(bytes) && { size: bytes as number }),
+      ...(isSha256(lfs?.sha256) && { sha256: lfs.sha256 }),
+    };
+  }
+  return { commit: sha, files };
 }

@@ -24,10 +24,19 @@ export function os(): Promise<typeof import("node:os")> {
   return load("os") as Promise<typeof import("node:os")>;
 }
 
+export function crypto(): Promise<typeof import("node:crypto")> {
+  return load("crypto") as Promise<typeof import("node:crypto")>;
+}
+
 export function url(): Promise<typeof import("node:url")> {
   return load("url") as Promise<typeof import("node:url")>;
 }
 
 export function workerThreads(): Promise<typeof import("node:worker_threads")> {
   return load("worker_threads") as Promise<typeof import("node:worker_threads")>;
+}
+
+/** A variable of the environment; undefined where it is empty, and in browsers. */
+export function environment(name: string): string | undefined {
+  return hasFiles() ? process.env[name] || undefined : undefined;
 }

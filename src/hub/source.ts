@@ -4,12 +4,15 @@
  * @module
  */
 import { describe, MimiTypeError } from "../core/errors.ts";
+import { isSha256 } from "./sha256.ts";
 
 /** A model by the addresses of its files. `config` may be absent for Kyutai's own checkpoints: then it is `kyutai/mimi`'s. */
 export interface ModelFiles {
   config?: URL;
   weights: URL;
   preprocessor?: URL;
+  /** SHA-256 of the weights in hexadecimal: with it they are checked, all of them, before any of them is used. */
+  sha256?: string;
 }
 
 /** The embedded model, a path, an address, a repository of the Hugging Face hub, or the files themselves. */
@@ -41,6 +44,12 @@ function checkFiles(files: ModelFiles): ModelFiles {
     throw new MimiTypeError(
       "ERR_INVALID_ARGUMENT",
       `fromPretrained: source.${name} must be a URL, got ${describe(address)}.`,
+    );
+  }
+  if (files.sha256 !== undefined && !isSha256(files.sha256)) {
+    throw new MimiTypeError(
+      "ERR_INVALID_ARGUMENT",
+      `fromPretrained: source.sha256 must be 64 hexadecimal digits in lower case, got ${describe(files.sha256)}.`,
     );
   }
   return files;

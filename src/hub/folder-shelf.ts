@@ -1,0 +1,118 @@
+/**
+ * Blobs as files of a folder, safe between processes.
+ *
+ * @module
+ */
+import { LoadError, reasonOf } from "../core/errors.ts";
+import { pause } from "./http.ts";
+import * as runtime from "./runtime.ts";
+import { inTurn, type Shelf } from "./shelf.ts";
+
+/** Milliseconds between two looks at a lock, between two signs of life of its holder, and after which it is dead. */
+const LOOK = 50, SIGN = 1000, DEAD = 10_000;
+const TEMPORARY = /^\..*\.tmp$/;
+
+/** @param folder absolute path; made when something is kept. */
+export async function folderShelf(folder: string): Promise<Shelf> {
+  const [fs, path] = await Promise.all([runtime.fs(), runtime.path()]);
+  const at = (name: string) => path.join(folder, name);
+  const keeping = async <T>(action: () => Promise<T>): Promise<T> => {
+    try {
+      return await action();
+    } catch (cause) {
+      const hint = "choose another folder with MIMI_CACHE or the option cache, or none with cache: false";
+      throw new LoadError("ERR_WRITE", `${folder}: the download cannot be kept (${reasonOf(cause)}); ${hint}.`, {
+        cause,
+      });
+    }
+  };
+  return {
+    names: async () => (await fs.readdir(folder).catch(() => [])).filter((name) => !TEMPORARY.test(name)),
+    get: (name, room) => read(at(name), room).catch(() => undefined),
+    put: (name, bytes) =>
+      keeping(async () => {
+        const temporary = at(`.${name}.${crypto.randomUUID()}.tmp`);
+        await fs.mkdir(folder, { recursive: true });
+        try {
+          await fs.writeFile(temporary, bytes, { flag: "wx" });
+          await fs.rename(temporary, at(name));
+        } catch (error) {
+          await fs.rm(temporary, { force: true }).catch(() => {});
+          throw error;
+        }
+        return true;
+      }),
+    remove: (name) => fs.rm(at(name), { force: true }),
+    clear: () => fs.rm(folder, { recursive: true, force: true, maxRetries: 5 }), // another process may be writing
+    lock: (signal, body) =>
+      inTurn(folder, signal, async () => {
+        const release = await keeping(() => acquire(`${folder}.lock`, signal)).catch((error) => {
+          signal?.throwIfAborted();
+          throw error;
+        });
+        try {
+          return await body();
+        } finally {
+          await release();
+        }
+      }),
+  };
+}
+
+/** A whole file. @throws where it cannot be read. */
+async function read(file: string, room: Uint8Array = new Uint8Array(0)): Promise<Uint8Array> {
+  const handle = await (await runtime.fs()).open(file, "r");
+  try {
+    const { size } = await handle.stat(), bytes = size <= room.length ? room.subarray(0, size) : new Uint8Array(size);
+    let at = 0;
+    for (let n = 1; n > 0 && at < size; at += n) n = (await handle.read(bytes, at, size - at, at)).bytesRead;
+    return bytes.subarray(0, at);
+  } finally {
+    await handle.close();
+  }
+}
+
+/**
+ * Makes a lock file, which says who holds it and is touched as long as its holder lives. One whose holder is gone is taken
+ * over. Should two ever hold it, both download; what they keep is the same.
+ */
+async function acquire(file: string, signal: AbortSignal | undefined): Promise<() => Promise<void>> {
+  const [fs, path, os] = await Promise.all([runtime.fs(), runtime.path(), runtime.os()]);
+  const mine = JSON.stringify({ pid: process.pid, host: os.hostname(), id: crypto.randomUUID() });
+  await fs.mkdir(path.dirname(file), { recursive: true });
+  for (;;) {
+    try {
+      await fs.writeFile(file, mine, { flag: "wx" });
+      break;
+    } catch (error) {
+      if ((error as { code?: string }).code !== "EEXIST") throw error;
+    }
+    const theirs = await fs.readFile(file, "utf8").catch(() => ""),
+      { mtimeMs } = await fs.stat(file).catch(() => ({
+        mtimeMs: Date.now(),
+      }));
+    if (Date.now() - mtimeMs > DEAD || isGone(theirs, os.hostname())) await fs.rm(file, { force: true });
+    else await pause(LOOK, signal);
+  }
+  const timer = setInterval(() => {
+    const now = new Date();
+    fs.utimes(file, now, now).catch(() => {});
+  }, SIGN);
+  timer.unref?.();
+  return async () => {
+    clearInterval(timer);
+    if (await fs.readFile(file, "utf8").catch(() => "") === mine) await fs.rm(file, { force: true });
+  };
+}
+
+/** Whether a lock's holder was a process of this machine that has ended. */
+function isGone(holder: string, here: string): boolean {
+  try {
+    const { pid, host } = JSON.parse(holder);
+    if (host !== here) return false;
+    process.kill(pid, 0);
+    return false;
+  } catch (error) {
+    return (error as { code?: string }).code === "ESRCH";
+  }
+}
