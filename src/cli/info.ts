@@ -67,7 +67,7 @@ async function isFile(subject: string): Promise<boolean> {
   if (subject === STANDARD) return true;
   const found = await stat(subject).catch(() => undefined);
   if (!found) return [...Object.values(ENDINGS)].some((endings) => endings.test(subject)) && !isWeights(subject);
-  if (!found.isFile() || !isWeights(subject)) return found.isFile();
+  if (!found.isFile() || !isWeights(subject)) return !found.isDirectory(); // a pipe is a file too
   const source = await openFile(subject);
   try {
     return (await Safetensors.open(source)).tensors.has("audio_codes");
@@ -141,17 +141,21 @@ async function aboutModel(source: string, signal: AbortSignal): Promise<About> {
   } finally {
     status.clear();
   }
-  const { config, fingerprint, memory } = model, bits = bitsOf(config.codebookSize);
-  const counts = [1, 2, 4, 8, 16, 32, 64].filter((k) => k >= config.numSemanticQuantizers && k <= config.numQuantizers);
+  const { config, fingerprint, memory, numQuantizers } = model, bits = bitsOf(config.codebookSize);
+  const counts = [1, 2, 4, 8, 16, 32, 64].filter((k) => k >= config.numSemanticQuantizers && k <= numQuantizers);
+  const part = memory.encoder && memory.decoder ? "encoder and decoder" : memory.encoder ? "encoder" : "decoder";
   model.close();
   return {
     rows: [
       ["model", source === "mini" ? "mini (embedded: the Mimi architecture at small widths)" : source],
       ["audio", `${config.samplingRate} Hz, mono`],
       ["frames", `${config.frameRate} a second, ${config.frameSize} samples each`],
+      ["part", part],
       [
         "codebooks",
-        `${config.numQuantizers} (${config.numSemanticQuantizers} semantic) of ${config.codebookSize} entries, ${bits} bits a code`,
+        `${
+          numQuantizers < config.numQuantizers ? `${numQuantizers} of ` : ""
+        }${config.numQuantizers} (${config.numSemanticQuantizers} semantic) of ${config.codebookSize} entries, ${bits} bits a code`,
       ],
       [
         "transformers",
@@ -170,7 +174,8 @@ async function aboutModel(source: string, signal: AbortSignal): Promise<About> {
       samplingRate: config.samplingRate,
       frameRate: config.frameRate,
       frameSize: config.frameSize,
-      codebooks: config.numQuantizers,
+      codebooks: numQuantizers,
+      part,
       semanticCodebooks: config.numSemanticQuantizers,
       codebookSize: config.codebookSize,
       bits,

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /**
- * The command line: `mimi encode | decode | info | verify | plot | demo`.
+ * The command line: `mimi encode | decode | info | verify | plot | pack | cache | demo`.
  *
  * @module
  */

@@ -3,12 +3,15 @@
  *
  * @module
  */
+import { cache } from "./cache.ts";
 import { convert } from "./convert.ts";
 import { demo } from "./demo.ts";
 import { info } from "./info.ts";
+import { pack } from "./pack.ts";
 import { plot } from "./plot.ts";
 import { type Call, HELP, parseCall, UsageError } from "./usage.ts";
 import { verify } from "./verify.ts";
+import { verifyModel } from "./verify-model.ts";
 import { VERSION } from "./version.ts";
 
 const FAILED = 1, WRONG_USAGE = 2;
@@ -50,6 +53,12 @@ async function run(call: Call, around: Surroundings): Promise<number> {
       return await info(call, around);
     case "verify":
       return await verify(call, around);
+    case "verify-model":
+      return await verifyModel(call, around);
+    case "pack":
+      return await pack(call, around);
+    case "cache":
+      return await cache(call, around);
     case "plot":
       await plot(call, around.signal);
       return 0;

@@ -5,7 +5,9 @@
  */
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
+import { type Storage, STORAGES } from "../hub/bundle.ts";
 import { CODE_FORMATS, type CodeFormat, formatOf } from "./codes.ts";
+import { PUBLISHED, type PublishedName } from "./published.ts";
 
 export const HELP: string = `mimi - a neural speech codec: speech to about 1 kbps and back
 
@@ -13,6 +15,9 @@ export const HELP: string = `mimi - a neural speech codec: speech to about 1 kbp
   mimi decode IN... [-o OUT]       codes to audio, a WAV file
   mimi info [FILE | MODEL]...      what a file or a model is
   mimi verify FILE.mimi...         whether files are whole; every damage is listed
+  mimi verify MODEL AUDIO          whether a model computes here what it should
+  mimi pack MODEL OUT              the part of a model that an application needs, for any static host
+  mimi cache list                  models that were downloaded; mimi cache clear [MODEL...] removes them
   mimi plot FILE -o PICTURE.svg    waveform, spectrogram and codes of a file of audio or codes
   mimi demo [-o FOLDER]            a sample there and back, with a picture, offline
 
@@ -33,7 +38,11 @@ IN.decoded.wav, and nothing that is there is replaced.
   --manifest FILE      JSON lines {"input": ..., "output": ...} in place of IN and OUT; output may be left out
   --report FILE        a JSON line for each file as it is done: output, samples, seconds, frames, codebooks,
                        fingerprint, bytes and warnings, or error
-  --json               those lines, or what info and verify have to say, as JSON on stdout
+  --json               those lines, or what the other commands have to say, as JSON on stdout
+  --part PART          pack: encoder, decoder or both; default what MODEL has, as for --codebooks
+  --precision P        pack: f32 (default), f16 or bf16
+  --audio FILE         pack: speech to measure the bundle with
+  --published NAME     verify: AUDIO is one whose sums of codes are published: librispeech or obama
   --help, --version
 
 Exit codes: 0 all done; 1 a file, or all, failed (verify: is not whole); 2 wrong usage, nothing was done; 3 all done, but
@@ -70,12 +79,44 @@ export interface PlotCall {
   codebooks: number;
 }
 
+/** A model to be packed. */
+export interface PackCall {
+  command: "pack";
+  model: string;
+  out: string;
+  part?: "both" | "encoder" | "decoder";
+  codebooks?: number;
+  precision: Storage;
+  audio?: string;
+  json: boolean;
+}
+
+/** A model to be verified. */
+export interface VerifyModelCall {
+  command: "verify-model";
+  model: string;
+  audio: string;
+  published?: PublishedName;
+  json: boolean;
+}
+
+/** What is asked of the cache. */
+export interface CacheCall {
+  command: "cache";
+  action: "list" | "clear";
+  models: string[];
+  json: boolean;
+}
+
 /** A command line that was understood. */
 export type Call =
   | { command: "help" | "version" }
   | ConvertCall
   | { command: "info" | "verify"; subjects: string[]; json: boolean }
   | PlotCall
+  | PackCall
+  | VerifyModelCall
+  | CacheCall
   | { command: "demo"; out: string };
 
 const OPTIONS = {
@@ -88,6 +129,10 @@ const OPTIONS = {
   manifest: { type: "string" },
   report: { type: "string" },
   json: { type: "boolean" },
+  part: { type: "string" },
+  precision: { type: "string" },
+  audio: { type: "string" },
+  published: { type: "string" },
   help: { type: "boolean", short: "h" },
   version: { type: "boolean", short: "v" },
 } as const;
@@ -109,7 +154,14 @@ const COMMANDS: Record<string, { takes: string; least: number; most: number; opt
     options: ["out", "model", "jobs", "resume", "manifest", "report", "json"],
   },
   info: { takes: "[FILE | MODEL]...", least: 0, most: Infinity, options: ["json"] },
-  verify: { takes: "FILE.mimi...", least: 1, most: Infinity, options: ["json"] },
+  verify: { takes: "FILE.mimi..., or MODEL AUDIO", least: 1, most: Infinity, options: ["published", "json"] },
+  pack: {
+    takes: "MODEL OUT",
+    least: 2,
+    most: 2,
+    options: ["part", "codebooks", "precision", "audio", "json"],
+  },
+  cache: { takes: "list, or clear [MODEL...]", least: 1, most: Infinity, options: ["json"] },
   plot: { takes: "FILE -o PICTURE.svg", least: 1, most: 1, options: ["out", "model", "codebooks"] },
   demo: { takes: "no arguments", least: 0, most: 0, options: ["out"] },
 };
@@ -137,14 +189,59 @@ export function parseCall(args: string[]): Call {
     case "decode":
       return convertCall(command, rest, values, { model, codebooks, json });
     case "info":
-    case "verify":
       return { command, subjects: rest.length ? rest : ["mini"], json };
+    case "verify":
+      return verifyCall(rest, values.published, json);
+    case "pack":
+      return packCall(rest, values);
+    case "cache": {
+      const [action, ...models] = rest;
+      if (action === "clear" || action === "list" && models.length === 0) return { command, action, models, json };
+      throw new UsageError(`cache takes ${takes}, got ${rest.join(" ")}`);
+    }
     case "plot":
       if (!out?.endsWith(".svg")) throw new UsageError(`plot takes ${takes}, got -o ${out ?? "nothing"}`);
       return { command, input: rest[0], out, model, codebooks };
     default:
       return { command: "demo", out: out ?? "demo" };
   }
+}
+
+function verifyCall(subjects: string[], published: string | undefined, json: boolean): Call {
+  if (published !== undefined && !Object.hasOwn(PUBLISHED, published)) {
+    throw new UsageError(`--published must be one of ${Object.keys(PUBLISHED).join(", ")}, got "${published}"`);
+  }
+  const [model, audio] = subjects;
+  if (subjects.length === 2 && isModel(model) && !audio.endsWith(".mimi")) {
+    return { command: "verify-model", model, audio, published: published as PublishedName | undefined, json };
+  }
+  if (published !== undefined) throw new UsageError("--published is for verify MODEL AUDIO");
+  return { command: "verify", subjects, json };
+}
+
+/** Whether a subject names a model and not a file of codes. */
+function isModel(name: string): boolean {
+  return name === "mini" || /\.safetensors$|^[a-z]+:\/\//i.test(name) || !/\.\w{1,12}$/.test(name) && name !== "-";
+}
+
+function packCall([model, out]: string[], values: Values): PackCall {
+  const { part, precision = "f32", audio, codebooks, json = false } = values;
+  if (part !== undefined && !["both", "encoder", "decoder"].includes(part)) {
+    throw new UsageError(`--part must be encoder, decoder or both, got "${part}"`);
+  }
+  if (!STORAGES.includes(precision as Storage)) {
+    throw new UsageError(`--precision must be one of ${STORAGES.join(", ")}, got "${precision}"`);
+  }
+  return {
+    command: "pack",
+    model,
+    out,
+    part: part as PackCall["part"],
+    precision: precision as Storage,
+    codebooks: codebooks === undefined ? undefined : number("codebooks", codebooks),
+    audio,
+    json,
+  };
 }
 
 function convertCall(

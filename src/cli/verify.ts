@@ -73,9 +73,8 @@ async function verifyFile(file: string, signal: AbortSignal): Promise<Finding> {
 }
 
 function describeFinding({ file, whole, frames, lost, seconds, warnings }: Finding): string {
-  const size = `${frames} frames, ${formatSeconds(seconds)}`;
-  if (whole) return `${nameOf(file)}: whole, ${size}`;
-  return [...warnings.map(({ message }) => message), `${nameOf(file)}: damaged, ${lost} of ${size} are lost`].join(
-    "\n",
-  );
+  const name = nameOf(file), duration = formatSeconds(seconds);
+  if (whole) return `${name}: whole, ${frames} frames, ${duration}`;
+  const loss = lost === 0 ? "no frame is lost" : `${lost} of ${frames} frames ${lost === 1 ? "is" : "are"} lost`;
+  return [...warnings.map(({ message }) => message), `${name}: damaged, ${loss}, ${duration} in all`].join("\n");
 }
