@@ -249,7 +249,7 @@ test("verify: every damage is listed", async () => {
   assert.equal(text.code, 1);
   assert.match(
     text.stdout,
-    /flipped\.mimi: frames 4 to 7 [^\n]+\n.*flipped\.mimi: damaged, 4 of 40 frames, 3\.13 s are lost\n$/,
+    /flipped\.mimi: frames 4 to 7 [^\n]+\n.*flipped\.mimi: damaged, 4 of 40 frames are lost, 3\.13 s in all\n$/,
   );
   assert.match(text.stderr, /^mimi: .*not a \.mimi file[^\n]+\nmimi: .*gone\.mimi: cannot be read[^\n]+\n$/);
   const failed = await mimi("verify", SAMPLE, "--json");
@@ -337,11 +337,11 @@ test("wrong usage: exit code 2 and a hint", async () => {
   await fails(2, /--json and the output cannot both go to stdout; take --report/, "encode", "-", "--json");
   await fails(2, /no command given; there are encode, .* and demo; see mimi --help\n$/);
   const calls: [RegExp, ...string[]][] = [
-    [/unknown command "explode"; there are encode, decode, info, verify, plot and demo/, "explode"],
+    [/unknown command "explode"; there are encode, decode, info, verify, pack, cache, plot and demo/, "explode"],
     [/unknown command "toString"/, "toString"],
     [/encode takes IN\.\.\. \[-o OUT\], got nothing/, "encode"],
     [/decode takes IN\.\.\. \[-o OUT\], got nothing/, "decode"],
-    [/verify takes FILE\.mimi\.\.\., got nothing/, "verify"],
+    [/verify takes FILE\.mimi\.\.\., or MODEL AUDIO, got nothing/, "verify"],
     [/plot takes FILE/, "plot", "a", "b"],
     [/demo takes no arguments, got x/, "demo", "x"],
     [/demo has no option --model/, "demo", "--model", "mini"],

@@ -12,6 +12,7 @@ import { pathToFileURL } from "node:url";
 import { gzipSync } from "node:zlib";
 import {
   FormatError,
+  listCache,
   LoadError,
   type MimiErrorCode,
   MimiModel,
@@ -19,6 +20,7 @@ import {
   NotSupportedError,
   type Progress,
 } from "../mod.ts";
+import { PATIENCE } from "../src/hub/http.ts";
 import { testPath } from "./support/files.ts";
 
 const TINY = testPath("models/tiny-hf"),
@@ -26,6 +28,8 @@ const TINY = testPath("models/tiny-hf"),
   config = await readFile(join(TINY, "config.json"));
 const tone = Float32Array.from({ length: 4000 }, (_, i) => ((i % 90) - 45) / 150);
 const local = await MimiModel.fromPretrained(TINY), expected = (await local.encode(tone)).audioCodes;
+
+PATIENCE.delays = [0, 0];
 
 type Answer = (request: IncomingMessage, response: ServerResponse) => void;
 /** What the server does with a path; requests are recorded. */
@@ -65,22 +69,19 @@ function repository(answer: Answer, revision = "main", files: Record<string, Ans
   return name;
 }
 
-async function listed(folder: string): Promise<string[]> {
-  const all = await readdir(folder, { recursive: true, withFileTypes: true });
-  return all.filter((e) => e.isFile()).map((e) => e.name).sort();
+/** The files that are whole in a cache. */
+async function listed(cache: string): Promise<string[]> {
+  return (await listCache({ cache })).filter(({ bytes, size }) => bytes === size).map(({ file }) => file);
 }
 
 test("a repository: progress, then the cache", async () => {
   const cache = await temporary(), name = repository(file(weights)), seen: Progress[] = [];
   const model = await MimiModel.fromPretrained(name, { endpoint, cache, onProgress: (p) => seen.push({ ...p }) });
   assert.deepEqual((await model.encode(tone)).audioCodes, expected);
-  const ofWeights = seen.filter((p) => p.file.endsWith("model.safetensors"));
-  ofWeights.forEach((p, i) => assert.ok(i === 0 || p.loaded > ofWeights[i - 1].loaded, "progress grows"));
-  assert.deepEqual({ ...ofWeights[ofWeights.length - 1], file: "" }, {
-    file: "",
-    loaded: weights.length,
-    total: weights.length,
-  });
+  seen.forEach((p, i) => assert.ok(i === 0 || p.loaded > seen[i - 1].loaded, "progress grows"));
+  const total = config.length + weights.length;
+  assert.deepEqual(seen.at(-1), { file: "model.safetensors", loaded: total, total });
+  assert.ok(seen.every((p) => p.total === undefined || p.total === total), "the total does not change");
   assert.deepEqual(await listed(cache), ["config.json", "model.safetensors"]);
   const before = requests.length, again = await MimiModel.fromPretrained(name, { endpoint, cache });
   assert.equal(requests.length, before, "nothing is asked for again");
@@ -93,7 +94,8 @@ test("cache: false keeps nothing and asks again", async () => {
   await MimiModel.fromPretrained(name, { endpoint, cache: false });
   await MimiModel.fromPretrained(name, { endpoint, cache: false });
   delete process.env.MIMI_CACHE;
-  assert.equal(requests.length - before, 4);
+  // Once each: whether the hub lists its files, the configuration, the weights.
+  assert.equal(requests.length - before, 6);
   assert.deepEqual(await listed(cache), []);
 });
 
@@ -106,7 +108,10 @@ test("HF_ENDPOINT and MIMI_CACHE are used; token and revision are sent", async (
   const mine = requests.slice(before);
   assert.deepEqual(
     mine.map((r) => r.url),
-    ["config.json", "model.safetensors"].map((f) => `/${name}/resolve/refs%2Fpr%2F7/${f}`),
+    [
+      `/api/models/${name}/revision/refs%2Fpr%2F7?blobs=true`,
+      ...["config.json", "model.safetensors"].map((f) => `/${name}/resolve/refs%2Fpr%2F7/${f}`),
+    ],
   );
   for (const r of mine) assert.equal(r.headers.authorization, "Bearer secret");
   assert.equal((await listed(cache)).length, 2);

@@ -1,0 +1,378 @@
+/** Bundles: packed, served, loaded in parts, and manifests that mean no good. */
+import assert from "node:assert/strict";
+import { cp, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { FormatError, listCache, LoadError, MimiModel, NotSupportedError, type Progress } from "../mod.ts";
+import { NARROW } from "../src/cli/narrow.ts";
+import { bytesInMemory, Safetensors } from "../src/core/safetensors.ts";
+import { type BundleManifest, parseManifest, SHARD_LIMIT } from "../src/hub/bundle.ts";
+import { PATIENCE } from "../src/hub/http.ts";
+import { openWeights } from "../src/parts.ts";
+import { fails, mimi, SAMPLE, succeeds } from "./support/cli.ts";
+import { testPath } from "./support/files.ts";
+import { HubServer } from "./support/hub-server.ts";
+import { random } from "./support/random.ts";
+
+PATIENCE.delays = [0];
+const hub = await HubServer.start(), root = await mkdtemp(join(tmpdir(), "mimi-bundles-"));
+after(async () => {
+  hub.close();
+  await rm(root, { recursive: true, force: true });
+});
+const TINY = testPath("models/tiny-hf"), KYUTAI = testPath("models/tiny-kyutai/tokenizer-tiny.safetensors");
+const tone = Float32Array.from({ length: 6000 }, (_, i) => ((i % 90) - 45) / 150);
+
+/** Packs and says what `--json` says. */
+async function pack(model: string, name: string, ...options: string[]): Promise<{
+  out: string;
+  manifest: BundleManifest;
+  agreement: { codes: number | null; audio: { maxError: number; snr: number | null } | null };
+  bytes: number;
+}> {
+  return JSON.parse(await packed(model, join(root, name), ...options));
+}
+
+async function packed(...args: string[]): Promise<string> {
+  const { code, stdout, stderr } = await mimi("pack", ...args, "--json");
+  assert.deepEqual([code, stderr.replace(/^mimi: .* says nothing of its licence.*\n$/, "")], [0, ""]);
+  return stdout;
+}
+
+/** Serves a bundle's files from memory, some of them replaced; returns its address. */
+let count = 0;
+async function serve(folder: string, replaced: Record<string, Uint8Array | string> = {}): Promise<string> {
+  const at = `/bundle-${++count}`;
+  for (const name of await readdir(folder)) hub.file(`${at}/${name}`, await readFile(join(folder, name)));
+  for (const [name, content] of Object.entries(replaced)) {
+    hub.file(`${at}/${name}`, typeof content === "string" ? new TextEncoder().encode(content) : content);
+  }
+  return `${hub.url}${at}`;
+}
+const sentOf = (address: string, pattern: RegExp) =>
+  [...hub.sent].filter(([path]) => (hub.url + path).startsWith(`${address}/`) && pattern.test(path))
+    .reduce((n, [, bytes]) => n + bytes, 0);
+
+test("a bundle in f32: the same codes and samples, from a folder and from a host, by default what is in it", async () => {
+  const { manifest, agreement, out } = await pack(TINY, "f32", "--codebooks", "2");
+  assert.deepEqual(agreement, { codes: 1, audio: { maxError: 0, snr: null } });
+  assert.equal(manifest.licence, null);
+  assert.match(manifest.modified, /Modified by mimi-audio .*first 2 codebooks of 4/);
+  const whole = await MimiModel.fromPretrained(TINY, { numQuantizers: 2 }), address = await serve(out);
+  for (const source of [out, address]) {
+    const model = await MimiModel.fromPretrained(source, { cache: join(root, "cache") });
+    assert.deepEqual([model.numQuantizers, model.fingerprint], [2, whole.fingerprint]);
+    const { audioCodes } = await model.encode(tone);
+    assert.deepEqual(audioCodes, (await whole.encode(tone)).audioCodes);
+    assert.deepEqual(await model.decode(audioCodes), await whole.decode(audioCodes));
+    await assert.rejects(MimiModel.fromPretrained(source, { numQuantizers: 3, cache: false }), {
+      code: "ERR_NUM_QUANTIZERS",
+    });
+  }
+  const before = sentOf(address, /\.bin$/);
+  await MimiModel.fromPretrained(address, { cache: join(root, "cache") });
+  assert.equal(sentOf(address, /\.bin$/), before, "shards are kept");
+  assert.ok(
+    (await listCache({ cache: join(root, "cache") })).some(({ file, checked }) =>
+      file.endsWith(".bin") && checked === "sha256"
+    ),
+  );
+});
+
+test("one half, in fewer bits; Kyutai's layout", async () => {
+  const folder = await mkdtemp(join(root, "kyutai-")), file = join(folder, "tokenizer.safetensors");
+  await cp(KYUTAI, file);
+  await cp(join(TINY, "config.json"), join(folder, "config.json"));
+  const { manifest, agreement, bytes, out } = await pack(file, "kyutai", "--part", "decoder", "--precision", "bf16");
+  assert.match(manifest.modified, /named and ordered as transformers does/);
+  assert.deepEqual([manifest.part, manifest.precision, agreement.codes], ["decoder", "bf16", null]);
+  assert.ok(agreement.audio!.snr! > 30, `${agreement.audio!.snr} dB`);
+  const f32 = await pack(TINY, "decoder", "--part", "decoder"),
+    f16 = await pack(TINY, "f16", "--part", "decoder", "--precision", "f16");
+  for (const { length } of [{ length: bytes }, { length: f16.bytes }]) {
+    assert.ok(length < 0.55 * f32.bytes, `${length} of ${f32.bytes}`);
+  }
+  assert.ok(f16.agreement.audio!.snr! > agreement.audio!.snr!);
+  const model = await MimiModel.fromPretrained(out);
+  assert.equal(model.memory.encoder, undefined);
+  assert.equal(model.fingerprint, (await MimiModel.fromPretrained(TINY)).fingerprint, "the codes mean the same");
+  for (const part of ["encoder", "both"] as const) {
+    await assert.rejects(MimiModel.fromPretrained(out, { part }), {
+      code: "ERR_INVALID_ARGUMENT",
+      message: /has the decoder only/,
+    });
+  }
+});
+
+test("licence and changes are carried along; the shards together are a safetensors file", async () => {
+  const { manifest, out } = await pack(
+    "mini",
+    "mini",
+    "--codebooks",
+    "2",
+    "--part",
+    "encoder",
+    "--audio",
+    SAMPLE,
+    "--precision",
+    "f16",
+  );
+  assert.deepEqual(manifest.licence, { name: "cc-by-sa-3.0", attribution: "mini", files: ["SOURCE-README.md"] });
+  assert.match(await readFile(join(out, "README.md"), "utf8"), /cc-by-sa-3\.0[\s\S]*Modified by mimi-audio/);
+  assert.match(await readFile(join(out, "SOURCE-README.md"), "utf8"), /The embedded model/);
+  const bytes = await Promise.all(manifest.shards.map(({ file }) => readFile(join(out, file))));
+  const file = await Safetensors.open(bytesInMemory(new Uint8Array(Buffer.concat(bytes))));
+  assert.match(file.metadata.modified, /encoder only/);
+  assert.ok([...file.tensors.keys()].every((name) => !name.startsWith("decoder")));
+  // A bundle of a bundle says what it came with.
+  const again = await pack(out, "again", "--codebooks", "1");
+  assert.equal(again.manifest.source.fingerprint, manifest.source.fingerprint);
+  await fails(1, /is there already, and not empty/, "pack", "mini", out);
+  await fails(1, /int8 is not available/, "pack", "mini", join(root, "int8"), "--precision", "int8");
+  await fails(2, /--precision must be one of f32/, "pack", "mini", join(root, "x"), "--precision", "f8");
+  await fails(2, /--part must be/, "pack", "mini", join(root, "x"), "--part", "half");
+  assert.ok(
+    (await readdir(root)).every((name) => !name.endsWith(".tmp") && name !== "int8"),
+    "nothing unfinished stays",
+  );
+});
+
+test("a part of a bundle of several shards: only the shards that it needs", async () => {
+  // The limit for shards is far above any test's model, so the shards of one are cut anew.
+  const { manifest, out } = await pack(TINY, "sharded"), folder = join(root, "cut");
+  await cp(out, folder, { recursive: true });
+  const bytes = await readFile(join(out, manifest.shards[0].file)), shards: BundleManifest["shards"] = [];
+  for (let at = 0; at < bytes.length; at += 100_003) {
+    const part = bytes.subarray(at, at + 100_003), file = `part-${shards.length}.bin`;
+    await writeFile(join(folder, file), part);
+    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", part));
+    shards.push({ file, size: part.length, sha256: Buffer.from(digest).toString("hex") });
+  }
+  assert.ok(shards.length > 5, `${shards.length} shards`);
+  await writeFile(join(folder, "bundle.json"), JSON.stringify({ ...manifest, shards }));
+  const address = await serve(folder), seen: Progress[] = [], cache = join(root, "sharded-cache");
+  const load = (part: "decoder" | "both") =>
+    MimiModel.fromPretrained(address, { part, cache, onProgress: (p) => seen.push({ ...p }) });
+  const decoder = await load("decoder"), first = sentOf(address, /part-/);
+  assert.ok(first < 0.9 * bytes.length, `${first} of ${bytes.length} bytes`);
+  assert.equal(seen.at(-1)!.loaded, seen.at(-1)!.total);
+  const whole = await load("both");
+  assert.equal(sentOf(address, /part-/), bytes.length, "each byte once");
+  const { audioCodes } = await whole.encode(tone), reference = await MimiModel.fromPretrained(TINY);
+  assert.deepEqual(audioCodes, (await reference.encode(tone)).audioCodes);
+  assert.deepEqual(await decoder.decode(audioCodes), await reference.decode(audioCodes));
+  // A shard that is not what the manifest says, on a host and in a folder.
+  const bad = bytes.subarray(0, 100_003).map((byte, i) => i === 99_999 ? byte ^ 1 : byte);
+  await writeFile(join(folder, "part-0.bin"), bad);
+  for (const source of [folder, await serve(folder)]) {
+    await assert.rejects(MimiModel.fromPretrained(source, { cache: join(root, "bad") }), {
+      name: "LoadError",
+      code: "ERR_INTEGRITY",
+    });
+  }
+  assert.ok(
+    (await listCache({ cache: join(root, "bad") })).every(({ file }) => !file.startsWith("part-")),
+    "nothing bad is kept",
+  );
+});
+
+/** Manifests that lie, and what is said of them. None may lead to a byte being asked for or written. */
+const good = { file: "weights.bin", size: 1000, sha256: "0".repeat(64) };
+const HOSTILE: [name: string, change: (manifest: Record<string, unknown>) => void, message: RegExp][] = [
+  ...[
+    "../weights.bin",
+    "..",
+    "/etc/passwd",
+    "a/b.bin",
+    "C:\\weights.bin",
+    "https://evil.example/w.bin",
+    "//evil.example/w",
+    ".hidden",
+    "",
+    "a..b",
+    "%2e%2e%2fw",
+  ]
+    .map((
+      file,
+    ): (typeof HOSTILE)[number] => [
+      `a shard named ${JSON.stringify(file)}`,
+      (m) => m.shards = [{ ...good, file }],
+      /must be the name of a file beside it/,
+    ]),
+  [
+    "a shard of 2 GiB",
+    (m) => m.shards = [{ ...good, size: 2 ** 31 }],
+    /shards\[0\]\.size must be an integer from 1 to/,
+  ],
+  ["a shard of 24 MiB", (m) => m.shards = [{ ...good, size: SHARD_LIMIT }], /size must be/],
+  ["a shard of -1 bytes", (m) => m.shards = [{ ...good, size: -1 }], /size must be/],
+  ["a shard of half a byte", (m) => m.shards = [{ ...good, size: 0.5 }], /size must be/],
+  [
+    "more than 2 GiB in all",
+    (m) => m.shards = Array.from({ length: 200 }, (_, i) => ({ ...good, file: `${i}.bin`, size: 2 ** 24 })),
+    /at most 2147483648/,
+  ],
+  ["4097 shards", (m) => m.shards = Array(4097).fill(good), /list of 1 to 4096 files/],
+  ["no shards", (m) => m.shards = [], /list of 1 to 4096 files/],
+  ["shards that are none", (m) => m.shards = [null], /must be the name/],
+  ["a file twice", (m) => m.shards = [good, good], /named twice/],
+  [
+    "a hash in capitals",
+    (m) => m.shards = [{ ...good, sha256: "A".repeat(64) }],
+    /sha256 must be 64 hexadecimal digits/,
+  ],
+  ["no hash", (m) => m.shards = [{ ...good, sha256: undefined }], /sha256 must be/],
+  ["another format", (m) => m.format = "zip", /format must be "mimi-bundle"/],
+  ["another part", (m) => m.part = "half", /part must be/],
+  ["no codebooks", (m) => m.numQuantizers = 0, /numQuantizers must be/],
+  ["an unknown storage", (m) => m.storage = { "a": "int3" }, /precision must be one of/],
+  ["no fingerprint", (m) => m.source = { model: "x" }, /fingerprint must be a text/],
+];
+for (const [name, change, message] of HOSTILE) {
+  test(`refused before a byte is asked for: ${name}`, async () => {
+    const { manifest, out } = await tinyBundle(), wrong = { ...manifest } as Record<string, unknown>;
+    change(wrong);
+    assert.throws(
+      () => parseManifest(wrong),
+      (error) => error instanceof FormatError && error.code === "ERR_BUNDLE" && message.test(error.message),
+    );
+    const address = await serve(out, { "bundle.json": JSON.stringify(wrong) }), cache = join(root, `hostile-${count}`);
+    const before = hub.requests.length;
+    await assert.rejects(MimiModel.fromPretrained(address, { cache }), {
+      name: "FormatError",
+      code: "ERR_BUNDLE",
+      message,
+    });
+    const asked = new Set(hub.requests.slice(before).map(({ path }) => path.split("/").at(-1)));
+    assert.deepEqual([...asked], ["config.json", "bundle.json"]);
+    assert.deepEqual((await listCache({ cache })).map(({ file }) => file), ["config.json"]);
+  });
+}
+let tiny: ReturnType<typeof pack> | undefined;
+const tinyBundle = () => tiny ??= pack(TINY, "tiny");
+
+test("refused: a newer version, what cannot be read yet, a manifest elsewhere", async () => {
+  const { manifest, out } = await tinyBundle();
+  assert.throws(() => parseManifest({ ...manifest, version: 2 }), NotSupportedError);
+  assert.throws(
+    () => parseManifest({ ...manifest, storage: { "decoder.layers.0.conv.weight": "int8" } }),
+    NotSupportedError,
+  );
+  for (const json of [null, 3, [], "x"]) assert.throws(() => parseManifest(json), FormatError);
+  const config = JSON.parse(await readFile(join(out, "config.json"), "utf8"));
+  for (const name of ["../bundle.json", "https://evil.example/bundle.json", 7, {}]) {
+    const address = await serve(out, { "config.json": JSON.stringify({ ...config, mimi_bundle: name }) });
+    await assert.rejects(MimiModel.fromPretrained(address, { cache: false }), { code: "ERR_BUNDLE" });
+  }
+  const address = await serve(out, { "config.json": JSON.stringify({ ...config, mimi_bundle: "none.json" }) });
+  await assert.rejects(
+    MimiModel.fromPretrained(address, { cache: false }),
+    (e) => e instanceof LoadError && e.code === "ERR_NOT_FOUND",
+  );
+});
+
+test("manifests with arbitrary changes are refused with typed errors or mean what they say", async () => {
+  const rng = random("manifests"), { manifest } = await tinyBundle(), text = JSON.stringify(manifest);
+  for (let i = 0; i < 3000; i++) {
+    const at = rng.integer(0, text.length - 1),
+      changed = text.slice(0, at) + rng.pick([...'0{}[]"-.,e/\\\u0000x']) + text.slice(at + rng.integer(0, 3));
+    let json: unknown;
+    try {
+      json = JSON.parse(changed);
+    } catch {
+      continue;
+    }
+    try {
+      const { shards } = parseManifest(json);
+      for (const { file, size } of shards) {
+        assert.ok(/^[\w][\w.-]*$/.test(file) && !file.includes("..") && size > 0 && size < SHARD_LIMIT);
+      }
+    } catch (error) {
+      assert.ok(error instanceof FormatError || error instanceof NotSupportedError, `${error} for ${changed}`);
+    }
+  }
+});
+
+test("values in 16 bits are the nearest ones", async () => {
+  const rng = random("narrow"),
+    edge = [0, -0, 1, -1, 65504, 65519, 6.1e-5, 5.96e-8, 2.98e-8, 2.99e-8, 1e-10, 0.333333, 2049, 2051];
+  const values = Float32Array.from([...edge, ...rng.floats(2000), ...rng.floats(500, 1e-4), ...rng.floats(500, 6e4)]);
+  for (const kind of ["f16", "bf16"] as const) {
+    const { dtype, of } = NARROW[kind], data = of(values);
+    const header = new TextEncoder().encode(
+      JSON.stringify({ x: { dtype, shape: [values.length], data_offsets: [0, data.length] } }),
+    );
+    const file = new Uint8Array(8 + header.length + data.length);
+    new DataView(file.buffer).setBigUint64(0, BigInt(header.length), true);
+    file.set(header, 8);
+    file.set(data, 8 + header.length);
+    const read = await (await Safetensors.open(bytesInMemory(file))).read("x"), bits = new Uint16Array(data.buffer);
+    const value = async (pattern: Uint16Array) => {
+      const copy = file.slice();
+      copy.set(new Uint8Array(pattern.buffer), 8 + header.length);
+      return await (await Safetensors.open(bytesInMemory(copy))).read("x");
+    };
+    const below = await value(bits.map((b) => (b & 0x7fff) === 0 ? b | 1 : b - 1)),
+      above = await value(bits.map((b) => b + 1));
+    for (let i = 0; i < values.length; i++) {
+      const error = Math.abs(read[i] - values[i]);
+      for (const other of [below[i], above[i]]) {
+        if (!Number.isFinite(other)) continue;
+        assert.ok(error <= Math.abs(other - values[i]), `${kind} of ${values[i]} is ${read[i]}, ${other} is nearer`);
+      }
+    }
+  }
+});
+
+test("the cache on the command line", async () => {
+  const cache = join(root, "cli-cache"), before = process.env.MIMI_CACHE;
+  process.env.MIMI_CACHE = cache;
+  try {
+    assert.match(await succeeds("cache", "list"), /: nothing\n$/);
+    const address = await serve((await tinyBundle()).out);
+    await MimiModel.fromPretrained(address);
+    const list = await succeeds("cache", "list");
+    assert.match(list, /bundle-\d+ +bundle\.json +0\.001 MB +SHA-256 as first downloaded\n/);
+    assert.match(list, /weights-00001-of-00001\.bin +[\d.]+ MB +SHA-256 as published\n/);
+    const { files } = JSON.parse(await succeeds("cache", "list", "--json"));
+    assert.equal(files.length, 3);
+    assert.match(await succeeds("cache", "clear", "kyutai/mimi"), / 0\.000 MB freed/);
+    assert.match(await succeeds("cache", "clear", address), / [1-9\d.]+ MB freed/);
+    assert.match(await succeeds("cache", "list"), /: nothing\n$/);
+    await fails(2, /cache takes list, or clear/, "cache", "empty");
+  } finally {
+    if (before === undefined) delete process.env.MIMI_CACHE;
+    else process.env.MIMI_CACHE = before;
+  }
+});
+
+test("verify MODEL AUDIO", async () => {
+  const text = await succeeds("verify", "mini", SAMPLE);
+  assert.match(text, /one frame a step +100 % of codes equal; the same samples/);
+  assert.match(text, /sum of codes +\d+ with 8 codebooks\n +\d+ with 32 codebooks/);
+  assert.match(text, /verdict +right\n$/);
+  const { sums, rows, right } = JSON.parse(await succeeds("verify", "mini", SAMPLE, "--json")),
+    model = await MimiModel.fromPretrained("mini");
+  const { audioCodes } = await model.encode((await openSample()).pcm);
+  assert.equal(sums[1].sum, audioCodes.data.reduce((a, b) => a + b, 0));
+  assert.deepEqual([rows[0].codes, rows[0].maxError, right], [1, 0, true]);
+  // Another model than Kyutai's cannot have its sums.
+  const wrong = await mimi("verify", "mini", SAMPLE, "--published", "librispeech");
+  assert.equal(wrong.code, 1);
+  assert.match(wrong.stdout, /published +426176 with 8 codebooks: -?[\d.]+ % off, too far[\s\S]*not what it should be/);
+  await fails(2, /--published must be one of librispeech, obama/, "verify", "mini", SAMPLE, "--published", "x");
+  await fails(1, /cannot be read/, "verify", "mini", "nowhere.wav");
+});
+
+async function openSample(): Promise<{ pcm: Float32Array }> {
+  const { readMono } = await import("../src/cli/agreement.ts");
+  return { pcm: await readMono(SAMPLE, 24000) };
+}
+
+test("the embedded model is what it is pinned to be", async () => {
+  const { mini } = await import("../models/mini/mod.ts");
+  const files = { kind: "files", config: mini.config!.href, weights: mini.weights.href } as const;
+  await (await openWeights("test", { ...files, sha256: mini.sha256 }, {})).close();
+  await assert.rejects(openWeights("test", { ...files, sha256: "0".repeat(64) }, {}), { code: "ERR_INTEGRITY" });
+});
