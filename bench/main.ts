@@ -2,6 +2,7 @@
 import { cpus } from "node:os";
 import { frames } from "./frames.ts";
 import { jobs } from "./jobs.ts";
+import { loading } from "./loading.ts";
 import { memory } from "./memory.ts";
 import { nodes } from "./nodes.ts";
 import { pool } from "./pool.ts";
@@ -15,6 +16,7 @@ const BENCHMARKS: Record<string, () => Promise<void>> = {
   jobs,
   pool,
   nodes,
+  loading,
   memory,
 };
 

@@ -11,6 +11,8 @@ const MESSAGES: Record<string, string> = {
   ERR_WORKLET: "The audio worklet did not start.",
   ERR_NOT_FOUND: "The model was not found.",
   ERR_NETWORK: "The model could not be downloaded.",
+  ERR_CHANGED: "The model changed while it was downloaded. Try again.",
+  ERR_INTEGRITY: "The model was damaged on its way. Try again.",
 };
 
 export function explain(error: unknown): string {
