@@ -87,11 +87,8 @@ async function acquire(file: string, signal: AbortSignal | undefined): Promise<(
     } catch (error) {
       if ((error as { code?: string }).code !== "EEXIST") throw error;
     }
-    const theirs = await fs.readFile(file, "utf8").catch(() => ""),
-      { mtimeMs } = await fs.stat(file).catch(() => ({
-        mtimeMs: Date.now(),
-      }));
-    if (Date.now() - mtimeMs > DEAD || isGone(theirs, os.hostname())) await fs.rm(file, { force: true });
+    const theirs = await fs.readFile(file, "utf8").catch(() => "");
+    if (await isOld(file) || isGone(theirs, os.hostname())) await takeAway(file, theirs);
     else await pause(LOOK, signal);
   }
   const timer = setInterval(() => {
@@ -103,6 +100,27 @@ async function acquire(file: string, signal: AbortSignal | undefined): Promise<(
     clearInterval(timer);
     if (await fs.readFile(file, "utf8").catch(() => "") === mine) await fs.rm(file, { force: true });
   };
+}
+
+/** Whether a file has not been touched for longer than a lock's holder leaves it alone. */
+async function isOld(file: string): Promise<boolean> {
+  return Date.now() - (await (await runtime.fs()).stat(file).catch(() => ({ mtimeMs: Infinity }))).mtimeMs > DEAD;
+}
+
+/** Removes a dead lock, and not the one that somebody else has put in its place meanwhile. */
+async function takeAway(file: string, theirs: string): Promise<void> {
+  const fs = await runtime.fs(), guard = `${file}.guard`;
+  try {
+    await fs.writeFile(guard, "", { flag: "wx" });
+  } catch {
+    if (await isOld(guard)) await fs.rm(guard, { force: true });
+    return await pause(LOOK);
+  }
+  try {
+    if (await fs.readFile(file, "utf8").catch(() => undefined) === theirs) await fs.rm(file, { force: true });
+  } finally {
+    await fs.rm(guard, { force: true });
+  }
 }
 
 /** Whether a lock's holder was a process of this machine that has ended. */
