@@ -42,7 +42,8 @@ for (const isolated of [false, true]) {
 
 test("a repository of a hub is asked for once, then the browser's cache", async (browser) => {
   // This hub has files and no list of them, as some mirrors.
-  const { url, requests } = await browser.serve(await site()), page = await browser.open<Page>(url, { expected: [/404/] });
+  const { url, requests } = await browser.serve(await site()),
+    page = await browser.open<Page>(url, { expected: [/404/] });
   const load = () => page.call("roundTrip", "kyutai/tiny", url + RECORDING, { endpoint: `${url}/hub` });
   const asked = () => requests.filter((path) => path.startsWith("/hub/"));
   assert.deepEqual(await load(), await expected(url, "/tiny"));
