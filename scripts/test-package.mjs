@@ -26,6 +26,7 @@ import { readAudio, toMono } from "mimi-audio/audio";
 import { codesFromNpy, codesToNpy, type ContainerHeader, ContainerWriter, readContainer } from "mimi-audio/file";
 import { mini } from "mimi-audio/mini";
 import { type EncodedFrame, MimiDecoderNode, MimiEncoderNode, registerMimi } from "mimi-audio/nodes";
+import { VoiceReceiver, VoiceSender } from "mimi-audio/rtc";
 const model: MimiModel = await MimiModel.fromPretrained(mini, { numQuantizers: 8 });
 const { audioCodes }: { audioCodes: AudioCodes } = await model.encode(new Float32Array(5000));
 const { audioValues } = await model.decode(audioCodes);
@@ -46,6 +47,9 @@ export async function play(context: AudioContext, frame: EncodedFrame): Promise<
   encoder.connect(decoder).connect(context.destination);
   return encoder.numQuantizers.value + frame.codes.data[0];
 }
+const receiver = new VoiceReceiver(model, { decoder: model.createDecoderSync() }), sender = new VoiceSender(model);
+for (const packet of sender.send({ data: new Uint16Array(8), shape: [1, 8, 1] }, 0)) receiver.push(packet, 0);
+if (receiver.pull(4800, 0.1).every((v) => v === 0) || !receiver.answer()) throw new Error("no voice");
 let nodes = "";
 try {
   new MimiEncoderNode({} as AudioContext);

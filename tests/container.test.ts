@@ -7,7 +7,7 @@ import { join as joinPath } from "node:path";
 import { test } from "node:test";
 import { promisify } from "node:util";
 import { FormatError, InvalidStateError, MimiRangeError, MimiTypeError } from "../mod.ts";
-import { packBits, unpackBits } from "../src/file/bits.ts";
+import { packBits, unpackBits } from "../src/core/bits.ts";
 import { blockBytes, BlockScanner, MOST_FRAMES } from "../src/file/blocks.ts";
 import { ByteReader } from "../src/file/bytes.ts";
 import { checksumOf, formatHeader, HEADER_BYTES } from "../src/file/container-header.ts";

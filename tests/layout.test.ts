@@ -20,13 +20,14 @@ const ALLOWED: Record<string, string[]> = {
   "src/load.ts": ["src/core", "src/hub", "src/resolve.ts", "src/parts.ts", "src/engine"],
   "src/nodes": ["src/core", "src/backends", "src/engine", "src/load.ts", "src/worker-file.ts"],
   "src/worker.ts": ["src/engine", "src/hub", "src/nodes"],
+  "src/rtc": ["src/core"],
   "src/file": ["src/core"],
   "src/cli": ["src/core", "src/file", "src/load.ts", "src/parts.ts", "src/resolve.ts", "src/hub", "models", "mod.ts"],
   "mod.ts": ["src/core", "src/backends", "src/hub", "src/load.ts", "src/parts.ts", "src/engine"],
 };
 
 /** What runs in browsers too: it asks for nothing of Node but behind an import that is made when it is needed. */
-const EVERYWHERE = ["src/core", "src/backends", "src/hub", "src/file", "src/load.ts", "models", "mod.ts"];
+const EVERYWHERE = ["src/core", "src/backends", "src/hub", "src/file", "src/rtc", "src/load.ts", "models", "mod.ts"];
 
 const partOf = (path: string) => Object.keys(ALLOWED).find((part) => path === part || path.startsWith(`${part}/`));
 

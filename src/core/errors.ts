@@ -28,6 +28,7 @@ export type MimiErrorCode =
   | "ERR_CONTAINER"
   | "ERR_NPY"
   | "ERR_JSON_LINES"
+  | "ERR_PACKET"
   | "ERR_NOT_FOUND"
   | "ERR_NETWORK"
   | "ERR_CHANGED"

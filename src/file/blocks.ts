@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { packBits, packedBytes } from "./bits.ts";
+import { packBits, packedBytes } from "../core/bits.ts";
 import type { ByteReader } from "./bytes.ts";
 import { type ContainerHeader, HEADER_BYTES, isHeader } from "./container-header.ts";
 import { crc32, multiply, shiftOf, step } from "./crc32.ts";

@@ -42,22 +42,6 @@ const RANGES: Record<Exclude<keyof ContainerHeader, "fingerprint">, [what: strin
 const FIELDS = Object.keys(RANGES) as (keyof typeof RANGES)[];
 
 /**
- * Bits that a code of a codebook with `size` entries takes.
- *
- * @param size 1 to 65536.
- * @throws {MimiRangeError} `ERR_OUT_OF_RANGE`.
- */
-export function bitsOf(size: number): number {
-  if (!Number.isInteger(size) || size < 1 || size > 65536) {
-    throw new MimiRangeError(
-      "ERR_OUT_OF_RANGE",
-      `bitsOf: size must be an integer from 1 to 65536, got ${describe(size)}.`,
-    );
-  }
-  return Math.max(1, 32 - Math.clz32(size - 1));
-}
-
-/**
  * A copy of a caller's header, checked.
  *
  * @throws {MimiTypeError} `ERR_INVALID_ARGUMENT` for what is no header, or no fingerprint.

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { unpackBits } from "../core/bits.ts";
 import { type AudioCodes, type AudioCodesInput, toAudioCodes } from "../core/codes.ts";
 import {
   checkOptions,
@@ -12,7 +13,6 @@ import {
   MimiRangeError,
   MimiTypeError,
 } from "../core/errors.ts";
-import { unpackBits } from "./bits.ts";
 import { blockBytes, BlockScanner, formatBlock, type FoundBlock, MOST_FRAMES, MOST_INDEX } from "./blocks.ts";
 import { type ByteChunks, ByteReader, type ByteSourceInput, chunksFrom, concat, toSource } from "./bytes.ts";
 import {
@@ -24,7 +24,8 @@ import {
   parseHeader,
 } from "./container-header.ts";
 
-export { bitsOf, type ContainerHeader } from "./container-header.ts";
+export { bitsOf } from "../core/bits.ts";
+export type { ContainerHeader } from "./container-header.ts";
 
 /** Something in a file that was not as it should be, and did not keep the rest from being read. */
 export interface FileWarning {

@@ -1,9 +1,10 @@
 /**
  * Numbers of a few bits in a row of bytes, each filled from its least significant bit: read as one little-endian integer,
- * number i is bits i * width to (i + 1) * width - 1 of it.
+ * number i is bits i * width to (i + 1) * width - 1 of it. Codes lie so in files and packets.
  *
  * @module
  */
+import { describe, MimiRangeError } from "./errors.ts";
 
 /** Bytes that `count` numbers of `width` bits take. */
 export function packedBytes(count: number, width: number): number {
@@ -33,4 +34,20 @@ export function unpackBits(bytes: Uint8Array, count: number, width: number): Uin
     held -= width;
   }
   return numbers;
+}
+
+/**
+ * Bits that a code of a codebook with `size` entries takes.
+ *
+ * @param size 1 to 65536.
+ * @throws {MimiRangeError} `ERR_OUT_OF_RANGE`.
+ */
+export function bitsOf(size: number): number {
+  if (!Number.isInteger(size) || size < 1 || size > 65536) {
+    throw new MimiRangeError(
+      "ERR_OUT_OF_RANGE",
+      `bitsOf: size must be an integer from 1 to 65536, got ${describe(size)}.`,
+    );
+  }
+  return Math.max(1, 32 - Math.clz32(size - 1));
 }

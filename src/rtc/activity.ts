@@ -1,0 +1,58 @@
+/**
+ * Whether somebody speaks: by how much a frame is louder than the background, which is followed.
+ *
+ * @module
+ */
+import { describe, MimiTypeError } from "../core/errors.ts";
+
+/** What is heard in a frame. */
+export interface Activity {
+  /** Whether it should be sent as speech. */
+  active: boolean;
+  /** Loudness, root mean square in dB of full scale: -127 to 0. In a pause that of the background. */
+  level: number;
+}
+
+/** dB by which speech is louder than the background, and below which nothing is speech. */
+const ABOVE = 8, SOFTEST = -65;
+/** Seconds for which a pause is still sent as speech: words end softly. */
+const HANGOVER = 0.24;
+/** dB by which the background is thought to grow in each second in which nothing is as soft. */
+const RISE = 2;
+/** Background before anything was heard. */
+const START = -50;
+
+export class VoiceActivity {
+  readonly #rate: number;
+  #background = START;
+  #since = Infinity;
+
+  /** @param model a model, or its configuration's sampling rate in Hz. */
+  constructor({ config }: { config: { samplingRate: number } }) {
+    this.#rate = config.samplingRate;
+  }
+
+  /**
+   * What is heard in the next frame.
+   *
+   * @param pcm the samples that were encoded, between -1 and 1.
+   * @throws {MimiTypeError} `ERR_INVALID_ARGUMENT` for what are no samples.
+   */
+  detect(pcm: Float32Array): Activity {
+    if (!(pcm instanceof Float32Array) || pcm.length === 0) {
+      throw new MimiTypeError(
+        "ERR_INVALID_ARGUMENT",
+        `VoiceActivity.detect: pcm must be a Float32Array with samples, got ${describe(pcm)}.`,
+      );
+    }
+    const seconds = pcm.length / this.#rate;
+    let energy = 0;
+    for (const v of pcm) energy += v * v;
+    const level = Math.max(-127, Math.min(0, 10 * Math.log10(energy / pcm.length + 1e-13)));
+    this.#background = Math.min(level, this.#background + RISE * seconds);
+    const speech = level > Math.max(SOFTEST, this.#background + ABOVE);
+    this.#since = speech ? 0 : this.#since + seconds;
+    const active = this.#since <= HANGOVER;
+    return { active, level: active ? level : this.#background };
+  }
+}
