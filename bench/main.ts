@@ -3,8 +3,10 @@ import { cpus } from "node:os";
 import { frames } from "./frames.ts";
 import { jobs } from "./jobs.ts";
 import { loading } from "./loading.ts";
+import { loss } from "./loss.ts";
 import { memory } from "./memory.ts";
 import { nodes } from "./nodes.ts";
+import { packets } from "./packets.ts";
 import { pool } from "./pool.ts";
 import { resampling } from "./resample.ts";
 import { streaming } from "./streaming.ts";
@@ -17,6 +19,8 @@ const BENCHMARKS: Record<string, () => Promise<void>> = {
   pool,
   nodes,
   loading,
+  loss,
+  packets,
   memory,
 };
 
