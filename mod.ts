@@ -40,6 +40,7 @@ export type { Tensor } from "./src/core/tensor.ts";
 export type { WorkerOptions } from "./src/engine/spawn.ts";
 export type { PartsOptions } from "./src/parts.ts";
 export {
+  DeviceLostError,
   EngineError,
   FormatError,
   InvalidStateError,
@@ -53,6 +54,7 @@ export {
 } from "./src/core/errors.ts";
 
 export { wasm } from "./src/backends/wasm/mod.ts";
+export { registerBackend } from "./src/backends/registry.ts";
 export type {
   Backend,
   CompileOptions,

@@ -25,6 +25,10 @@ import { AudioCodes, MimiModel, type MimiError } from "mimi-audio";
 import { readAudio, toMono } from "mimi-audio/audio";
 import { codesFromNpy, codesToNpy, type ContainerHeader, ContainerWriter, readContainer } from "mimi-audio/file";
 import { mini } from "mimi-audio/mini";
+import { type Backend } from "mimi-audio/backend";
+import { native } from "mimi-audio/native";
+import { onnxWasm } from "mimi-audio/onnx-wasm";
+import { webgpu } from "mimi-audio/webgpu";
 import { type EncodedFrame, MimiDecoderNode, MimiEncoderNode, registerMimi } from "mimi-audio/nodes";
 import { VoiceReceiver, VoiceSender } from "mimi-audio/rtc";
 const model: MimiModel = await MimiModel.fromPretrained(mini, { numQuantizers: 8 });
@@ -50,6 +54,9 @@ export async function play(context: AudioContext, frame: EncodedFrame): Promise<
 const receiver = new VoiceReceiver(model, { decoder: model.createDecoderSync() }), sender = new VoiceSender(model);
 for (const packet of sender.send({ data: new Uint16Array(8), shape: [1, 8, 1] }, 0)) receiver.push(packet, 0);
 if (receiver.pull(4800, 0.1).every((v) => v === 0) || !receiver.answer()) throw new Error("no voice");
+// Their packages are not installed here, nor is there a GPU.
+const backends: Backend[] = [native(), onnxWasm(), webgpu()], reasons = await Promise.all(backends.map((b) => b.available()));
+console.log(reasons.map((reason) => /npm install onnxruntime|no WebGPU/.exec(String(reason))?.[0]).join());
 let nodes = "";
 try {
   new MimiEncoderNode({} as AudioContext);
@@ -72,7 +79,10 @@ console.log(audioCodes.shape.join(), audioValues.shape.join(), failure?.code, sa
     "es2023,dom",
   ]);
   const output = run(process.execPath, ["use.js"]).trim();
-  if (output !== "5000 true\ntrue function\n1,8,3 1,1,5760 ERR_EMPTY_INPUT true ERR_NOT_SUPPORTED") {
+  if (
+    output !==
+      "5000 true\ntrue function\nnpm install onnxruntime,npm install onnxruntime,no WebGPU\n1,8,3 1,1,5760 ERR_EMPTY_INPUT true ERR_NOT_SUPPORTED"
+  ) {
     throw new Error(`the installed package printed ${output}`);
   }
   const dist = join(folder, "node_modules/mimi-audio/dist"),

@@ -69,6 +69,8 @@ export async function weightsOf(where: string, model: CoreModel): Promise<ModelW
 
 const OPTIONS: (keyof LoadOptions)[] = [
   "backend",
+  "failover",
+  "selfTest",
   "part",
   "numQuantizers",
   "precision",
@@ -80,6 +82,7 @@ const OPTIONS: (keyof LoadOptions)[] = [
   "cache",
   "signal",
   "onProgress",
+  "onWarning",
   "worker",
 ];
 
@@ -112,10 +115,13 @@ export class MimiModel extends CoreModel {
       return model;
     };
     if (!worker) return from(new MimiModel(await loadParts(where, resolved, options)));
-    if (options.backend !== undefined && typeof options.backend !== "string") {
+    const { backend = "wasm" } = options;
+    if (backend !== "wasm" && backend !== "auto") {
       throw new MimiTypeError(
         "ERR_INVALID_ARGUMENT",
-        `${where}: with the option worker, backend must be a name such as "wasm": a value cannot go to another thread.`,
+        `${where}: with the option worker, backend must be "wasm" or "auto", got ${
+          describe(backend)
+        }: others cannot go to another thread. Load the model in a worker of your own, with the backend there.`,
       );
     }
     const { engine, parts } = await Engine.load(resolved, options, worker), model = new MimiModel(parts);

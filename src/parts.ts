@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { wasm } from "./backends/wasm/mod.ts";
+import { Compiler } from "./backends/compiler.ts";
+import { namedBackends } from "./backends/registry.ts";
 import type { Backend, Precision, Program } from "./core/backend.ts";
 import { checkNetwork } from "./core/check-network.ts";
 import { type Checkpoint, openCheckpoint } from "./core/checkpoint.ts";
@@ -11,7 +12,15 @@ import type { Codec, CodecConfig } from "./core/codec.ts";
 import type { ModelParts } from "./core/codec-model.ts";
 import { checkNumQuantizers } from "./core/codes.ts";
 import { MimiConfig, type MimiConfigFields } from "./core/config.ts";
-import { describe, FormatError, isMimiError, LoadError, MimiTypeError, NotSupportedError } from "./core/errors.ts";
+import {
+  describe,
+  EngineError,
+  FormatError,
+  isMimiError,
+  LoadError,
+  MimiTypeError,
+  NotSupportedError,
+} from "./core/errors.ts";
 import { fingerprint } from "./core/fingerprint.ts";
 import { mimi } from "./core/mimi.ts";
 import type { MimiModelParts } from "./core/model.ts";
@@ -21,12 +30,26 @@ import { type BundleFile, type BundleManifest, bundleOf, bundleSource, parseMani
 import { MOST_BYTES, MOST_JSON_BYTES, open, readJSON } from "./hub/files.ts";
 import { Meter, type Progress } from "./hub/progress.ts";
 import { Repository } from "./hub/repository.ts";
+import { hasFiles } from "./hub/runtime.ts";
 import type { ResolvedSource } from "./resolve.ts";
 
 /** What is loaded of a model, and from where. */
 export interface PartsOptions {
-  /** What runs it; default `wasm()`. */
-  backend?: Backend | "wasm" | "auto";
+  /**
+   * What runs it: a value such as `wasm()` (default), or a name: `"wasm"`, one of `registerBackend`, or `"auto"` for the first
+   * one that this runtime can run.
+   */
+  backend?: Backend | string;
+  /**
+   * Whether streams of a backend that loses its device go on in wasm, without a frame missing. The wasm model is loaded
+   * beside, and takes its memory. Default `false`: they fail with a `DeviceLostError`.
+   */
+  failover?: boolean;
+  /**
+   * Whether a backend other than wasm shows first that it computes rightly on this device: once a device with a small network,
+   * and once a device and model against wasm, which is loaded for that. Default `true`.
+   */
+  selfTest?: boolean;
   /** Which half to load; default what the source has, which is both but for bundles. Only what it needs is downloaded. */
   part?: "both" | "encoder" | "decoder";
   /** Codebooks to load, from `numSemanticQuantizers` to all that the source has (default). 8 of Mimi are 1.1 kbps. */
@@ -49,17 +72,22 @@ export interface PartsOptions {
    */
   cache?: string | false;
   signal?: AbortSignal;
+  /** Told what went otherwise than asked: what `"auto"` does without, and failovers. Default `console.warn`. */
+  onWarning?: (message: string) => void;
   /** Called while files of a repository or an address come in, with the bytes of all together. */
   onProgress?: (progress: Progress) => void;
 }
 
 const isText = (v: unknown) => typeof v === "string" && v !== "";
 const isFunction = (v: unknown) => typeof v === "function";
+const isBoolean = (v: unknown) => typeof v === "boolean";
 
 /** What an option may be, and how that is said. */
 const RULES: [option: keyof PartsOptions, rule: (value: unknown) => boolean, expected: string][] = [
   ["part", (v) => ["both", "encoder", "decoder"].includes(v as string), '"both", "encoder" or "decoder"'],
-  ["backend", isBackend, 'a backend such as wasm(), "wasm" or "auto"'],
+  ["backend", (v) => isText(v) || isBackend(v), 'a backend such as wasm(), "wasm" or "auto"'],
+  ["failover", isBoolean, "true or false"],
+  ["selfTest", isBoolean, "true or false"],
   ["config", (v) => typeof v === "object" && v !== null && !Array.isArray(v), "a MimiConfig or its fields"],
   ["file", isText, 'a file name such as "model.safetensors"'],
   ["revision", isText, "a branch, tag or commit"],
@@ -68,10 +96,10 @@ const RULES: [option: keyof PartsOptions, rule: (value: unknown) => boolean, exp
   ["cache", (v) => v === false || isText(v), "a folder, or false"],
   ["signal", (v) => isFunction((v as AbortSignal | null)?.throwIfAborted), "an AbortSignal"],
   ["onProgress", isFunction, "a function"],
+  ["onWarning", isFunction, "a function"],
 ];
 
 function isBackend(value: unknown): boolean {
-  if (value === "auto" || value === "wasm") return true;
   const { name, sync, available, compile } = (value ?? {}) as Partial<Backend>;
   return isText(name) && typeof sync === "boolean" && isFunction(available) && isFunction(compile);
 }
@@ -127,6 +155,15 @@ export async function loadParts(
   return { ...parts, numQuantizers: codebooks };
 }
 
+/** Where a codec comes from, what of it, and how many codebooks. */
+type Loading<C extends CodecConfig, K> = [
+  where: string,
+  codec: Codec<C>,
+  source: ResolvedSource,
+  options: CodecPartsOptions<C>,
+  codebooks: Codebooks<C, K>,
+];
+
 /**
  * Loads a codec.
  *
@@ -134,33 +171,47 @@ export async function loadParts(
  * @throws as {@link loadParts} does.
  */
 export async function loadCodec<C extends CodecConfig, K extends number | undefined>(
-  where: string,
-  codec: Codec<C>,
-  source: ResolvedSource,
-  options: CodecPartsOptions<C>,
-  codebooks: Codebooks<C, K>,
+  ...loading: Loading<C, K>
 ): Promise<ModelParts<C> & { codebooks: K }> {
-  const { precision = "f32", signal } = options;
-  const backend = typeof options.backend === "object" ? options.backend : wasm(), available = await backend.available();
+  const [where, , , { backend = "wasm", onWarning = console.warn }] = loading;
+  if (typeof backend !== "string") return await loadWith(backend, loading);
+  const candidates = await namedBackends(where, backend, hasFiles() ? "server" : "page");
+  for (const candidate of candidates.slice(0, -1)) {
+    try {
+      return await loadWith(candidate, loading);
+    } catch (error) {
+      if (!(error instanceof NotSupportedError || error instanceof EngineError)) throw error;
+      onWarning(`mimi-audio: backend "auto" goes on without ${candidate.name}. ${error.message}`);
+    }
+  }
+  return await loadWith(candidates[candidates.length - 1], loading);
+}
+
+async function loadWith<C extends CodecConfig, K extends number | undefined>(
+  backend: Backend,
+  loading: Loading<C, K>,
+): Promise<ModelParts<C> & { codebooks: K }> {
+  const [where, , , options] = loading, { signal } = options, available = await backend.available();
   if (available !== true) {
     throw new NotSupportedError(`${where}: the ${backend.name} backend cannot run here: ${available}.`);
   }
 
-  const opened = await openCodec(where, codec, source, options, codebooks), { config, networks, weights } = opened;
+  const { config, codebooks, networks, weights, fingerprint, close } = await openCodec(...loading);
   const programs: { encoder?: Program; decoder?: Program } = {};
   try {
+    const compiler = new Compiler(where, backend, fingerprint, options);
     for (const half of ["encoder", "decoder"] as const) {
       signal?.throwIfAborted();
-      if (networks[half]) programs[half] = await backend.compile(networks[half], weights, { precision });
+      if (networks[half]) programs[half] = await compiler.compile(networks[half], weights);
     }
     signal?.throwIfAborted();
-    return { config, backend, ...programs, fingerprint: opened.fingerprint, codebooks: opened.codebooks };
+    return { config, backend: compiler.used, ...programs, fingerprint, codebooks };
   } catch (error) {
     programs.encoder?.close();
     programs.decoder?.close();
     throw error;
   } finally {
-    await opened.close();
+    await close();
   }
 }
 
@@ -184,22 +235,18 @@ export function openWeights(where: string, source: ResolvedSource, options: Part
 
 /** Opens the weights of a source. A file that changes meanwhile is opened once more. */
 async function openCodec<C extends CodecConfig, K extends number | undefined>(
-  ...of: [string, Codec<C>, ResolvedSource, CodecPartsOptions<C>, Codebooks<C, K>]
+  ...loading: Loading<C, K>
 ): Promise<OpenedWeights<C, K>> {
   try {
-    return await openCodecOnce(...of);
+    return await openCodecOnce(...loading);
   } catch (error) {
-    if (isMimiError(error) && error.code === "ERR_CHANGED") return await openCodecOnce(...of);
+    if (isMimiError(error) && error.code === "ERR_CHANGED") return await openCodecOnce(...loading);
     throw error;
   }
 }
 
 async function openCodecOnce<C extends CodecConfig, K extends number | undefined>(
-  where: string,
-  codec: Codec<C>,
-  source: ResolvedSource,
-  options: CodecPartsOptions<C>,
-  codebooks: Codebooks<C, K>,
+  ...[where, codec, source, options, codebooks]: Loading<C, K>
 ): Promise<OpenedWeights<C, K>> {
   const { config, bundle, bytes } = await openSource(codec, source, options);
   try {

@@ -10,7 +10,9 @@ const ROOT = fileURLToPath(new URL("../", import.meta.url));
 /** What each part of the library may import, itself aside. */
 const ALLOWED: Record<string, string[]> = {
   "src/core": [],
-  "src/backends": ["src/core"],
+  "src/backends/wasm": ["src/core"],
+  "src/backends/onnx": ["src/core"], // nothing but its own entries leads there, so that nobody bundles a runtime unasked
+  "src/backends": ["src/core", "src/backends/wasm"],
   "src/hub": ["src/core"],
   "models": ["src/hub"],
   "src/resolve.ts": ["src/hub", "models"],
@@ -22,12 +24,34 @@ const ALLOWED: Record<string, string[]> = {
   "src/worker.ts": ["src/engine", "src/hub", "src/nodes"],
   "src/rtc": ["src/core"],
   "src/file": ["src/core"],
-  "src/cli": ["src/core", "src/file", "src/load.ts", "src/parts.ts", "src/resolve.ts", "src/hub", "models", "mod.ts"],
-  "mod.ts": ["src/core", "src/backends", "src/hub", "src/load.ts", "src/parts.ts", "src/engine"],
+  "src/cli": [
+    "src/core",
+    "src/backends",
+    "src/backends/onnx",
+    "src/file",
+    "src/load.ts",
+    "src/parts.ts",
+    "src/resolve.ts",
+    "src/hub",
+    "models",
+    "mod.ts",
+  ],
+  "mod.ts": ["src/core", "src/backends", "src/backends/wasm", "src/hub", "src/load.ts", "src/parts.ts", "src/engine"],
 };
 
 /** What runs in browsers too: it asks for nothing of Node but behind an import that is made when it is needed. */
-const EVERYWHERE = ["src/core", "src/backends", "src/hub", "src/file", "src/rtc", "src/load.ts", "models", "mod.ts"];
+const EVERYWHERE = [
+  "src/core",
+  "src/backends",
+  "src/backends/wasm",
+  "src/backends/onnx",
+  "src/hub",
+  "src/file",
+  "src/rtc",
+  "src/load.ts",
+  "models",
+  "mod.ts",
+];
 
 const partOf = (path: string) => Object.keys(ALLOWED).find((part) => path === part || path.startsWith(`${part}/`));
 

@@ -4,9 +4,11 @@
  *
  * @module
  */
+import process from "node:process";
 import { isMimiError } from "../core/errors.ts";
 import type { MimiModel as CoreModel } from "../core/model.ts";
 import { MimiModel } from "../load.ts";
+import { registerBackends } from "./backends.ts";
 import { decodeFile } from "./decode.ts";
 import { encodeFile } from "./encode.ts";
 import { nameOf } from "./files.ts";
@@ -47,10 +49,13 @@ export class Engine {
   }
 
   async #load(): Promise<CoreModel> {
-    const { command, model, codebooks } = this.#settings;
+    const { command, model, backend, codebooks } = this.#settings;
+    registerBackends();
     try {
       return await MimiModel.fromPretrained(model, {
         ...(command === "encode" ? { part: "encoder", numQuantizers: codebooks } : { part: "decoder" }),
+        backend,
+        onWarning: (message) => void process.stderr.write(`${message}\n`), // the console is kept quiet
         signal: this.#signal,
         onProgress: ({ loaded, total }) => this.#onDownload(total ? loaded / total : 0),
       });

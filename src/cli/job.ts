@@ -18,6 +18,7 @@ export interface Task {
 export interface Settings {
   command: "encode" | "decode";
   model: string;
+  backend: string;
   codebooks: number;
   /** Leave out outputs that are done. */
   resume: boolean;

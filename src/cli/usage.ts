@@ -6,6 +6,7 @@
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { type Storage, STORAGES } from "../hub/bundle.ts";
+import { BACKENDS } from "./backends.ts";
 import { CODE_FORMATS, type CodeFormat, formatOf } from "./codes.ts";
 import { PUBLISHED, type PublishedName } from "./published.ts";
 
@@ -30,6 +31,8 @@ IN.decoded.wav, and nothing that is there is replaced.
 
   -o, --out OUT        where to write
   --model MODEL        mini (embedded, offline, default), a folder such as ./model, or a repository such as kyutai/mimi
+  --backend BACKEND    what runs the model: wasm (default), native (needs the package onnxruntime-node), onnx-wasm (needs
+                       onnxruntime-web), or auto for the first of native and wasm that can; for encode and decode
   --codebooks N        codebooks to use, default 8: more sound better and take more bits
   --format FORMAT      of codes in a folder or in stdout: mimi (default), npy, safetensors or jsonl
   -j, --jobs N         files at a time, each on a core of its own; default one a core, 8 at most
@@ -67,6 +70,7 @@ export interface ConvertCall {
   resume: boolean;
   format?: CodeFormat;
   model: string;
+  backend: string;
   codebooks: number;
 }
 
@@ -122,6 +126,7 @@ export type Call =
 const OPTIONS = {
   out: { type: "string", short: "o" },
   model: { type: "string" },
+  backend: { type: "string" },
   codebooks: { type: "string" },
   format: { type: "string" },
   jobs: { type: "string", short: "j" },
@@ -145,13 +150,13 @@ const COMMANDS: Record<string, { takes: string; least: number; most: number; opt
     takes: "IN... [-o OUT]",
     least: 0,
     most: Infinity,
-    options: ["out", "model", "codebooks", "format", "jobs", "resume", "manifest", "report", "json"],
+    options: ["out", "model", "backend", "codebooks", "format", "jobs", "resume", "manifest", "report", "json"],
   },
   decode: {
     takes: "IN... [-o OUT]",
     least: 0,
     most: Infinity,
-    options: ["out", "model", "jobs", "resume", "manifest", "report", "json"],
+    options: ["out", "model", "backend", "jobs", "resume", "manifest", "report", "json"],
   },
   info: { takes: "[FILE | MODEL]...", least: 0, most: Infinity, options: ["json"] },
   verify: { takes: "FILE.mimi..., or MODEL AUDIO", least: 1, most: Infinity, options: ["published", "json"] },
@@ -250,7 +255,8 @@ function convertCall(
   values: Values,
   common: Pick<ConvertCall, "model" | "codebooks" | "json">,
 ): ConvertCall {
-  const { manifest, report, resume = false } = values, jobs = values.jobs && number("jobs", values.jobs);
+  const { manifest, report, resume = false, backend = "wasm" } = values,
+    jobs = values.jobs && number("jobs", values.jobs);
   let { out } = values, inputs = positionals;
   if (manifest !== undefined && inputs.length > 0) {
     throw new UsageError(`${command} takes files or --manifest, got both`);
@@ -264,6 +270,9 @@ function convertCall(
   }
   if (out === undefined && inputs.length === 1 && inputs[0] === "-") out = "-";
 
+  if (!BACKENDS.includes(backend)) {
+    throw new UsageError(`--backend must be one of ${BACKENDS.join(", ")}, got "${backend}"`);
+  }
   const format = values.format as CodeFormat | undefined, named = out === undefined ? undefined : formatOf(out);
   if (format !== undefined && !CODE_FORMATS.includes(format)) {
     throw new UsageError(`--format must be one of ${CODE_FORMATS.join(", ")}, got "${format}"`);
@@ -276,6 +285,7 @@ function convertCall(
     out,
     report,
     resume,
+    backend,
     format,
     jobs: jobs || Math.min(MOST_JOBS, availableParallelism()),
     ...common,

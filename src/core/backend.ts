@@ -25,6 +25,10 @@ export interface Backend {
   readonly sync: boolean;
   /** Whether this runtime can run it: `true`, or a sentence that says why not. */
   available(): Promise<true | string>;
+  /** What it computes on, by its model and version. Without it, the name stands for all devices. */
+  device?(): Promise<string>;
+  /** Whether programs may end with a `DeviceLostError`. */
+  readonly losesDevice?: boolean;
   compile(network: Network, tensors: TensorSource, options: CompileOptions): Promise<Program>;
 }
 
@@ -80,6 +84,8 @@ export interface Program {
   step(rows: State[], ports: Ports, frames: number): void | Promise<void>;
   save(state: State): StateData | Promise<StateData>;
   load(state: State, data: StateData): void | Promise<void>;
+  /** The stream as it was last saved by itself, where the program does that because its device may be lost. */
+  lastSaved?(state: State): StateData | undefined;
   /** The last call. Steps that still run may fail; what they fail with is not shown to anyone. */
   close(): void;
 }

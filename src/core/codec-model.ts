@@ -16,7 +16,8 @@ import type { Tensor } from "./tensor.ts";
 export interface ModelParts<C extends CodecConfig> {
   config: C;
   fingerprint: string;
-  backend: { name: string; sync: boolean };
+  /** The name is read whenever it is asked for. */
+  backend: { readonly name: string; readonly sync: boolean };
   encoder?: Program;
   decoder?: Program;
 }
@@ -67,8 +68,7 @@ export abstract class CodecModel<C extends CodecConfig> {
   readonly config: C;
   /** 16 hexadecimal digits that name what the model's frames mean. */
   readonly fingerprint: string;
-  /** Name of the backend that runs it. */
-  readonly backend: string;
+  readonly #backend: { readonly name: string };
   readonly #codec: Codec<C>;
   readonly #sync: boolean;
   readonly #frameSize: number;
@@ -80,13 +80,18 @@ export abstract class CodecModel<C extends CodecConfig> {
     const { config, fingerprint, backend, encoder, decoder } = parts;
     this.config = config;
     this.fingerprint = fingerprint;
-    this.backend = backend.name;
+    this.#backend = backend;
     this.#codec = codec;
     this.#sync = backend.sync;
     const network = codec.decoder(config, codebooks);
     this.#frameSize = network.frameSize;
     if (encoder) this.#halves.encoder = { network: codec.encoder!(config, codebooks), program: encoder };
     if (decoder) this.#halves.decoder = { network, program: decoder };
+  }
+
+  /** Name of the backend that runs it; another one after a failover. */
+  get backend(): string {
+    return this.#backend.name;
   }
 
   /** Whether {@link close} was called. */

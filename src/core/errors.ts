@@ -7,6 +7,8 @@
  * @module
  */
 
+import type { StreamSnapshot } from "./handles.ts";
+
 /** What went wrong, for programs. Stable across releases; messages are not. */
 export type MimiErrorCode =
   | "ERR_INVALID_ARGUMENT"
@@ -37,7 +39,9 @@ export type MimiErrorCode =
   | "ERR_READ"
   | "ERR_WRITE"
   | "ERR_WORKER"
-  | "ERR_WORKLET";
+  | "ERR_WORKLET"
+  | "ERR_BACKEND"
+  | "ERR_DEVICE_LOST";
 
 /** An error of this library, whatever its class: `isMimiError(e) && e.code === "ERR_CHECKPOINT"`. */
 export interface MimiError extends Error {
@@ -94,9 +98,26 @@ export class LoadError extends CodedError {
   override readonly name: string = "LoadError";
 }
 
-/** A worker or an audio worklet did not start, or ended. `cause` holds the runtime's own error where there is one. */
+/**
+ * What runs a model failed: a worker or an audio worklet did not start, or ended; a backend's runtime refused its work.
+ * `cause` holds the runtime's own error where there is one.
+ */
 export class EngineError extends CodedError {
   override readonly name: string = "EngineError";
+}
+
+/** The device that a model runs on is gone, and with it what its streams remembered; the model has to be loaded again. */
+export class DeviceLostError extends EngineError {
+  override readonly name: string = "DeviceLostError";
+  /**
+   * The stream as it was last saved, for `restore` on another model: `snapshot.position` says from which frame on it has to
+   * be fed again. Not there where no stream was asked.
+   */
+  readonly snapshot?: StreamSnapshot;
+  constructor(message: string, options: ErrorOptions & { snapshot?: StreamSnapshot } = {}) {
+    super("ERR_DEVICE_LOST", message, options);
+    this.snapshot = options.snapshot;
+  }
 }
 
 /** Whether a caught value is an error of this library. */

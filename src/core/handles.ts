@@ -10,7 +10,7 @@ import type { Ports, Program, State, StateData } from "./backend.ts";
 import { type AudioCodes, type AudioCodesInput, checkCodebooks, checkNumQuantizers, toAudioCodes } from "./codes.ts";
 import type { CodecConfig } from "./codec.ts";
 import type { MimiConfig } from "./config.ts";
-import { checkOptions, describe, InvalidStateError, MimiTypeError } from "./errors.ts";
+import { checkOptions, describe, DeviceLostError, InvalidStateError, MimiTypeError } from "./errors.ts";
 import type { DecodeOutput } from "./codec-model.ts";
 import { andThen, type Maybe } from "./maybe.ts";
 import { mostFrames, type Network, networkState, sizeOf } from "./network.ts";
@@ -108,11 +108,25 @@ abstract class StreamSession<S extends Session = Session> {
     const answer = call(this.session.program);
     if (!(answer instanceof Promise)) return answer;
     this.#running++;
-    return answer.finally(() => {
+    return answer.catch((error) => this.#withSnapshot(error)).finally(() => {
       this.#running--;
       if (this.#closed) this.#free();
       this.checkOpen(method);
     });
+  }
+
+  /** Throws an error again, that of a lost device with the stream as it was last saved. */
+  #withSnapshot(error: unknown): never {
+    const { part, fingerprint, program } = this.session, state = program.lastSaved?.(this.state);
+    if (!(error instanceof DeviceLostError) || !state) throw error;
+    const snapshot: StreamSnapshot = {
+      kind: part,
+      fingerprint,
+      position: state.frames,
+      pending: new Float32Array(0),
+      state,
+    };
+    throw new DeviceLostError(error.message, { cause: error.cause, snapshot });
   }
 
   protected step(method: string, ports: Ports, frames: number): Maybe<void> {

@@ -161,6 +161,10 @@ export class SharedProgram implements Program {
     return this.#program.load(state, data);
   }
 
+  lastSaved(state: State): StateData | undefined {
+    return this.#program.lastSaved?.(state);
+  }
+
   close(): void {
     this.#program.close();
   }

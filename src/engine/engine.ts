@@ -9,7 +9,15 @@ import { InvalidStateError } from "../core/errors.ts";
 import type { MimiModelParts } from "../core/model.ts";
 import type { PartsOptions } from "../parts.ts";
 import type { ResolvedSource } from "../resolve.ts";
-import { errorFromData, type FromWorker, type LoadedModel, type Method, type Methods, type Part } from "./protocol.ts";
+import {
+  errorFromData,
+  type FromWorker,
+  type LoadedModel,
+  type Method,
+  type Methods,
+  type Part,
+  type RemoteOptions,
+} from "./protocol.ts";
 import { type EngineWorker, spawn, type WorkerOptions } from "./spawn.ts";
 
 interface Waiting {
@@ -78,7 +86,7 @@ export class Engine {
     try {
       await engine.#start(signal);
       const remote = {
-        backend: backend as "wasm" | "auto" | undefined,
+        backend: backend as RemoteOptions["backend"],
         config: config && (config instanceof MimiConfig ? config : new MimiConfig(config)).toJSON(),
         ...{ part, numQuantizers, precision, file, revision, token, endpoint, cache },
       };
