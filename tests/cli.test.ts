@@ -499,3 +499,26 @@ test("png: chunks with their checksums, rows that inflate to the pixels", () => 
   assert.deepEqual([...inflateSync(chunks.IDAT)], [0, 0, 1, 2, 0, 2, 1, 0]);
   assert.equal(view.getUint32(png.length - 4), 0xae426082); // CRC-32 of "IEND"
 });
+
+test("--backend: the same codes from another backend, and what there is", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "mimi-backend-"));
+  try {
+    for (const backend of ["wasm", "native"]) {
+      await succeeds("encode", SAMPLE, "-o", join(folder, `${backend}.jsonl`), "--backend", backend);
+    }
+    const [ours, theirs] = await Promise.all(
+      ["wasm", "native"].map((b) => readFile(join(folder, `${b}.jsonl`), "utf8")),
+    );
+    assert.equal(ours, theirs);
+    await fails(
+      2,
+      /--backend must be one of wasm, native, onnx-wasm, auto, got "tpu"/,
+      "encode",
+      SAMPLE,
+      "--backend",
+      "tpu",
+    );
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+});

@@ -1,9 +1,10 @@
-/** Codes and audio against transformers, tiny and full size. */
+/** Codes and audio of every backend against transformers, tiny and full size. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { MimiConfig, MimiModel, wasm } from "../mod.ts";
+import { MimiConfig, MimiModel } from "../mod.ts";
 import { fingerprint } from "../src/core/fingerprint.ts";
 import { decoderNetwork, encoderNetwork } from "../src/core/mimi.ts";
+import { onEveryBackend } from "./support/backends.ts";
 import { assertClose, assertCodes } from "./support/compare.ts";
 import { openGolden, testJSON, testPath } from "./support/files.ts";
 import { deterministicWeights } from "./support/weights.ts";
@@ -11,9 +12,9 @@ import { deterministicWeights } from "./support/weights.ts";
 const TINY = ["main_2s", "notmult_30000", "short_1000", "one", "just_961", "frame_1920", "frame_plus1", "window_3s"];
 
 for (const name of TINY) {
-  test(`tiny: ${name}`, async () => {
+  onEveryBackend(`tiny: ${name}`, async (backend) => {
     const golden = await openGolden(`tiny_${name}`), input = await golden.f32("input");
-    const model = await MimiModel.fromPretrained(testPath("models/tiny-hf"));
+    const model = await MimiModel.fromPretrained(testPath("models/tiny-hf"), { backend });
     const { audioCodes, audioCodesMask } = await model.encode(input);
     const [, codebooks, frames] = golden.shape("codes"), codes = await golden.i32("codes");
     assert.deepEqual(audioCodes.shape, [1, codebooks, frames]);
@@ -41,8 +42,9 @@ for (const name of TINY) {
   });
 }
 
-test("tiny: a batch without a mask is what transformers gives", async () => {
-  const golden = await openGolden("tiny_batch2"), model = await MimiModel.fromPretrained(testPath("models/tiny-hf"));
+onEveryBackend("tiny: a batch without a mask is what transformers gives", async (backend) => {
+  const golden = await openGolden("tiny_batch2");
+  const model = await MimiModel.fromPretrained(testPath("models/tiny-hf"), { backend });
   const shape = golden.shape("input_values"), input = { data: await golden.f32("input_values"), shape };
   const { audioCodes } = await model.encode(input);
   const [, codebooks, frames] = golden.shape("codes"), codes = await golden.i32("codes");
@@ -100,9 +102,9 @@ test("tiny: Kyutai's layout gives the same bits", async () => {
 });
 
 for (const name of ["ratios", "residual", "attention", "latent"]) {
-  test(`a configuration of its own: ${name}`, async () => {
+  onEveryBackend(`a configuration of its own: ${name}`, async (backend) => {
     const golden = await openGolden(`variant_${name}`), input = await golden.f32("input");
-    const model = await MimiModel.fromPretrained(testPath(`models/variants/${name}`));
+    const model = await MimiModel.fromPretrained(testPath(`models/variants/${name}`), { backend });
     const [, codebooks, frames] = golden.shape("codes"), codes = await golden.i32("codes");
     const { audioCodes } = await model.encode(input);
     assert.deepEqual(audioCodes.shape, [1, codebooks, frames]);
@@ -122,10 +124,12 @@ for (const name of ["ratios", "residual", "attention", "latent"]) {
   });
 }
 
-test("full size: stages of 0.4 s, 4 s, and 14 s past the attention window", async () => {
+/** Backends that go through the full size: onnx-wasm has native's graph, and the others are around wasm. */
+const FULL_SIZE = ["wasm", "native"];
+
+onEveryBackend("full size: stages of 0.4 s, 4 s, and 14 s past the attention window", async (backend) => {
   const config = new MimiConfig(),
     weights = await deterministicWeights("full-spec"),
-    backend = wasm(),
     precision = "f32" as const;
   const encoder = await backend.compile(encoderNetwork(config), weights, { precision });
   const decoder = await backend.compile(decoderNetwork(config), weights, { precision });
@@ -168,4 +172,4 @@ test("full size: stages of 0.4 s, 4 s, and 14 s past the attention window", asyn
   const { audioValues } = await model.decode({ data: codes.slice(0, 8 * frames), shape: [1, 8, frames] });
   assertClose("full_14s audio", audioValues.data.slice(-24000), await golden.f32("audio_nq8_last1s"), 1e-4);
   model.close();
-});
+}, (name) => FULL_SIZE.includes(name));

@@ -4,42 +4,14 @@ import { createHash } from "node:crypto";
 import { test } from "node:test";
 import { type AudioCodes, MimiDecoderStream, MimiEncoderStream, MimiModel } from "../mod.ts";
 import { openGolden, testPath } from "./support/files.ts";
-import { type Random, random } from "./support/random.ts";
+import { random } from "./support/random.ts";
+import { cuts, join, slice } from "./support/streams.ts";
 
 // window_3s goes past the tiny model's attention window several times over.
 const golden = await openGolden("tiny_window_3s"), input = (await golden.f32("input")).subarray(0, 70123);
 const model = await MimiModel.fromPretrained(testPath("models/tiny-hf"));
 const whole = (await model.encode(input)).audioCodes, frames = whole.shape[2];
 const audio = (await model.decode(whole)).audioValues.data;
-
-/** Pieces of 1 to 20,000 samples, short ones as likely as long ones. */
-function* cuts(rng: Random, length: number): Generator<[number, number]> {
-  for (let at = 0; at < length;) {
-    const end = Math.min(length, at + Math.max(1, Math.round(20000 ** rng.next())));
-    yield [at, end];
-    at = end;
-  }
-}
-
-/** Codes of consecutive calls as one. */
-function join(parts: AudioCodes[]): AudioCodes {
-  const codebooks = parts[0].shape[1],
-    total = parts.reduce((n, p) => n + p.shape[2], 0),
-    data = new Uint16Array(codebooks * total);
-  let at = 0;
-  for (const part of parts) {
-    const n = part.shape[2];
-    for (let k = 0; k < codebooks; k++) data.set(part.data.subarray(k * n, (k + 1) * n), k * total + at);
-    at += n;
-  }
-  return { data, shape: [1, codebooks, total] };
-}
-
-function slice(codes: AudioCodes, from: number, to: number): AudioCodes {
-  const [, codebooks, all] = codes.shape, data = new Uint16Array(codebooks * (to - from));
-  for (let k = 0; k < codebooks; k++) data.set(codes.data.subarray(k * all + from, k * all + to), k * (to - from));
-  return { data, shape: [1, codebooks, to - from] };
-}
 
 test("encoder: any cut gives the codes of the whole", async () => {
   const rng = random("encoder cuts");

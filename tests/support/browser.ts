@@ -22,6 +22,8 @@ export interface BrowserOptions {
   microphone?: string;
   /** More arguments for Chromium. */
   args?: string[];
+  /** Milliseconds after which a page that does not answer fails its test; default 2 minutes. */
+  longest?: number;
 }
 
 // deno-lint-ignore no-explicit-any
@@ -52,9 +54,6 @@ export interface TestBrowser {
   serve(site: Site, policy?: Policy): Promise<TestServer>;
 }
 
-/** Milliseconds after which a page that does not answer fails its test. */
-const LONGEST = 120_000;
-
 /** A `test` whose bodies run in one Chromium; it starts with the first of them and is skipped by name where there is none. */
 export function inBrowser(
   options: BrowserOptions = {},
@@ -65,7 +64,7 @@ export function inBrowser(
     const title = `${name}${noBrowser ? ` (skipped: ${noBrowser})` : ""}`;
     test(
       title,
-      { skip: noBrowser, timeout: LONGEST },
+      { skip: noBrowser, timeout: options.longest ?? 120_000 },
       async () => await run(await (browser ??= launch(options)), body),
     );
   };

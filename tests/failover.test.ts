@@ -1,0 +1,84 @@
+/** Streams whose device goes away in any step: the bits of those that never noticed. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { type AudioCodes, type Backend, DeviceLostError, MimiModel, wasm } from "../mod.ts";
+import { openGolden, testPath } from "./support/files.ts";
+import { random } from "./support/random.ts";
+import { cuts, join, slice } from "./support/streams.ts";
+
+const TINY = testPath("models/tiny-hf");
+const golden = await openGolden("tiny_window_3s"), input = await golden.f32("input");
+const here = await MimiModel.fromPretrained(TINY),
+  whole = (await here.encode(input)).audioCodes,
+  frames = whole.shape[2];
+const audio = (await here.decode(whole)).audioValues.data;
+
+/** Wasm on a device that is lost in step `last` of an encoder or decoder, counted over all streams. */
+function fragile(last: number): Backend {
+  const good = wasm();
+  return {
+    ...good,
+    name: "fragile",
+    sync: false,
+    losesDevice: true,
+    async compile(network, tensors, options) {
+      const program = await good.compile(network, tensors, options);
+      let steps = 0, lost = false;
+      return new Proxy(program, {
+        get(target, name) {
+          const value = Reflect.get(target, name, target);
+          if (typeof value !== "function") return value;
+          return (...args: unknown[]) => {
+            if (name === "step" && ++steps > last) lost = true;
+            if (lost && ["step", "save", "load", "reset"].includes(String(name))) {
+              throw new DeviceLostError("The device of the fragile backend was lost: it fell down.");
+            }
+            return value.apply(target, args);
+          };
+        },
+      });
+    },
+  };
+}
+
+test("streams, alone and in a pool, go on without a frame missing", async () => {
+  const rng = random("failover");
+  for (let round = 0; round < 4; round++) {
+    const warnings: string[] = [], backend = fragile(rng.integer(0, 60));
+    const options = { backend, failover: true, selfTest: false, onWarning: (text: string) => void warnings.push(text) };
+    const model = await MimiModel.fromPretrained(TINY, options), pool = model.createPool({ maxStreams: 2 });
+    assert.equal(model.backend, "fragile");
+    const encoders = [model.createEncoder(), pool.createEncoder(), pool.createEncoder()],
+      decoder = model.createDecoder();
+    const coded = await Promise.all(encoders.map(async (encoder) => {
+      const parts: AudioCodes[] = [];
+      for (let t = 0; t < frames; t++) parts.push(await encoder.encode(input.subarray(t * 1920, (t + 1) * 1920)));
+      return join([...parts, await encoder.finish()]);
+    }));
+    for (const codes of coded) assert.deepEqual(codes, whole);
+    const out = new Float32Array(audio.length);
+    for (const [from, to] of cuts(rng, frames)) {
+      out.set((await decoder.decode(slice(whole, from, to))).audioValues.data, from * 1920);
+    }
+    assert.deepEqual(out, audio);
+    assert.deepEqual((await model.encode(input)).audioCodes, whole);
+    assert.equal(model.backend, "wasm");
+    assert.match(warnings[0], /^mimi-audio: The device of the fragile .* it fell down\. Streams go on in wasm\.$/);
+    model.close();
+  }
+});
+
+test("without failover the error has the stream as it was last saved", async () => {
+  const last = random("loss").integer(26, 35),
+    model = await MimiModel.fromPretrained(TINY, { backend: fragile(last), selfTest: false });
+  const encoder = model.createEncoder(), parts: AudioCodes[] = [];
+  const error = await (async () => {
+    for (let t = 0; t < frames; t++) parts.push(await encoder.encode(input.subarray(t * 1920, (t + 1) * 1920)));
+  })().then(() => undefined, (error) => error);
+  assert.ok(error instanceof DeviceLostError, String(error));
+  const { position } = error.snapshot!, again = here.createEncoder();
+  assert.deepEqual([parts.length, position], [last, 25]);
+  await again.restore(error.snapshot!);
+  const rest = [await again.encode(input.subarray(position * 1920)), await again.finish()];
+  assert.deepEqual(join([...parts.slice(0, position), ...rest]), whole);
+});

@@ -1,0 +1,60 @@
+/** Small configurations that differ from Mimi's in everything that may differ. */
+import type { MimiConfigFields } from "../../src/core/config.ts";
+
+export const SMALL: Partial<MimiConfigFields> = {
+  upsamplingRatios: [3, 2],
+  numFilters: 4,
+  hiddenSize: 12,
+  numHiddenLayers: 2,
+  numAttentionHeads: 2,
+  numKeyValueHeads: 2,
+  headDim: 6,
+  intermediateSize: 20,
+  slidingWindow: 5,
+  codebookSize: 16,
+  codebookDim: 8,
+  vectorQuantizationHiddenDimension: 8,
+  numQuantizers: 5,
+  upsampleGroups: 12,
+};
+
+export const VARIANTS: Record<string, Partial<MimiConfigFields>> = {
+  "small widths": {},
+  "ratios, kernels, compress": {
+    upsamplingRatios: [4, 3, 2],
+    kernelSize: 5,
+    lastKernelSize: 4,
+    residualKernelSize: 5,
+    compress: 3,
+  },
+  "one ratio, stride 1 inside": { upsamplingRatios: [4, 1] },
+  "three residual layers, dilated, with shortcuts": { numResidualLayers: 3, useConvShortcut: true },
+  "dilation growth 3": { numResidualLayers: 2, dilationGrowthRate: 3 },
+  "no residual layers": { numResidualLayers: 0 },
+  "replicate padding": { padMode: "replicate", numResidualLayers: 2 },
+  "grouped keys and values, bias, another theta": {
+    numAttentionHeads: 4,
+    numKeyValueHeads: 2,
+    attentionBias: true,
+    ropeTheta: 300,
+  },
+  "window 1": { slidingWindow: 1 },
+  "a window of a whole ring": { slidingWindow: 16 },
+  "heads of 20": { headDim: 20, slidingWindow: 9 },
+  "three semantic quantizers": { numSemanticQuantizers: 3, numQuantizers: 6 },
+  "no projection": { codebookDim: 12, vectorQuantizationHiddenDimension: 12 },
+  "16 positions a frame, depthwise": { samplingRate: 24000, upsamplingRatios: [6, 5, 4], frameRate: 12.5 },
+  "stride 3, groups of 4": { samplingRate: 1800, frameRate: 100, upsampleGroups: 3 },
+  "stride 4, one group": { samplingRate: 2400, frameRate: 100, upsampleGroups: 1 },
+  "no resampling": { samplingRate: 2400, frameRate: 400 },
+  "no transformer": { numHiddenLayers: 0 },
+  "panels: widths of 16": {
+    numFilters: 16,
+    hiddenSize: 32,
+    headDim: 16,
+    codebookDim: 16,
+    vectorQuantizationHiddenDimension: 16,
+    intermediateSize: 64,
+    upsampleGroups: 32,
+  },
+};
