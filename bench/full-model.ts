@@ -3,22 +3,28 @@ import { mkdtemp, open, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { MimiConfig, MimiModel, wasm } from "../mod.ts";
+import { type Backend, MimiConfig, MimiModel, wasm } from "../mod.ts";
 import type { TensorSpec } from "../src/core/network.ts";
 import { decoderNetwork, encoderNetwork } from "../src/core/mimi.ts";
 import { testJSON } from "../tests/support/files.ts";
 import { deterministicWeights } from "../tests/support/weights.ts";
 
-export async function fullModel(): Promise<MimiModel> {
-  const config = new MimiConfig(), weights = await deterministicWeights("full-spec"), backend = wasm();
-  const encoder = await backend.compile(encoderNetwork(config), weights, { precision: "f32" });
-  const decoder = await backend.compile(decoderNetwork(config), weights, { precision: "f32" });
+/** @param part both halves, or one. */
+export async function fullModel(
+  backend: Backend = wasm(),
+  { numQuantizers = new MimiConfig().numQuantizers, part }: { numQuantizers?: number; part?: "encoder" | "decoder" } =
+    {},
+): Promise<MimiModel> {
+  const config = new MimiConfig(),
+    weights = await deterministicWeights("full-spec"),
+    f32 = { precision: "f32" } as const;
+  const networks = { encoder: encoderNetwork(config, numQuantizers), decoder: decoderNetwork(config, numQuantizers) };
   return new MimiModel({
     config,
     backend,
-    encoder,
-    decoder,
-    numQuantizers: config.numQuantizers,
+    encoder: part === "decoder" ? undefined : await backend.compile(networks.encoder, weights, f32),
+    decoder: part === "encoder" ? undefined : await backend.compile(networks.decoder, weights, f32),
+    numQuantizers,
     fingerprint: "0".repeat(16),
   });
 }

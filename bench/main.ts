@@ -1,5 +1,6 @@
 /** `npm run bench [names...]`: prints figures as Markdown. Nothing here passes or fails. */
 import { cpus } from "node:os";
+import { backends } from "./backends.ts";
 import { frames } from "./frames.ts";
 import { jobs } from "./jobs.ts";
 import { loading } from "./loading.ts";
@@ -13,6 +14,7 @@ import { streaming } from "./streaming.ts";
 
 const BENCHMARKS: Record<string, () => Promise<void>> = {
   frames,
+  backends,
   streaming,
   resample: resampling,
   jobs,

@@ -6,13 +6,15 @@
  * step, which a stream over ONNX would have to do itself.
  */
 import * as ort from "onnxruntime-web";
+import { Graph } from "../src/backends/onnx/graph.ts";
 import { lower, type Pass } from "../src/backends/wasm/lower.ts";
 import { Memory } from "../src/backends/wasm/memory.ts";
 import { type Layer, sizeOf, tensorsOf } from "../src/core/network.ts";
-import { type OneNode, onnxModel } from "./onnx.ts";
 import { signal } from "./signal.ts";
 
 const CONV = { kind: "conv", dilation: 1, bias: true, padMode: "constant" } as const;
+
+type Constants = { shape: number[]; values: Float32Array }[];
 
 interface Case {
   title: string;
@@ -24,7 +26,7 @@ interface Case {
   past: number;
   /** Positions that ONNX puts out. */
   onnxOut: number;
-  attributes: OneNode["attributes"];
+  attributes: Record<string, number[]>;
 }
 
 const CASES: readonly Case[] = [
@@ -89,7 +91,10 @@ export interface SingleLayer {
 export async function singleLayers(): Promise<SingleLayer[]> {
   ort.env.wasm.numThreads = 1;
   ort.env.logLevel = "error";
-  return await Promise.all(CASES.map(prepare));
+  const layers: SingleLayer[] = [];
+  // One after the other: sessions that are made at the same time mix up constants of the same name.
+  for (const which of CASES) layers.push(await prepare(which));
+  return layers;
 }
 
 async function prepare(which: Case): Promise<SingleLayer> {
@@ -99,22 +104,22 @@ async function prepare(which: Case): Promise<SingleLayer> {
   const { run, result } = await ourLayer(layer, constants, x, fresh, out);
   const session = await onnxSession(which, constants);
   const feeds = { x: onnxInput(layer, x, fresh, past) };
-  const { y } = await session.run(feeds);
+  const [output] = session.outputNames, first = await session.run(feeds);
   return {
     title,
     ours: run,
     theirs: async () => {
-      const { y } = await session.run(feeds);
-      y.dispose();
+      const results = await session.run(feeds);
+      results[output].dispose();
     },
-    difference: difference(result, y.data as Float32Array, which),
+    difference: difference(result, first[output].data as Float32Array, which),
   };
 }
 
 /** The layer as a network of its own, and what its first step gives. */
 async function ourLayer(
   layer: Case["layer"],
-  constants: OneNode["constants"],
+  constants: Constants,
   x: Float32Array,
   fresh: number,
   out: number,
@@ -130,20 +135,18 @@ async function ourLayer(
   return { result: memory.view(run(), out * layer.outChannels).slice(), run };
 }
 
-async function onnxSession(which: Case, constants: OneNode["constants"]): Promise<ort.InferenceSession> {
-  const { layer, attributes, fresh, past, onnxOut } = which, { inChannels, outChannels } = layer;
-  const linear = layer.kind === "linear";
-  const model = onnxModel({
-    op: linear ? "MatMul" : layer.kind === "conv" ? "Conv" : "ConvTranspose",
-    attributes,
-    input: linear ? [fresh, inChannels] : [1, inChannels, past + fresh],
-    output: linear ? [onnxOut, outChannels] : [1, outChannels, onnxOut],
-    // y = x W, so the weights stand the other way round.
-    constants: linear
-      ? [{ shape: [inChannels, outChannels], values: transpose(constants[0].values, outChannels) }]
-      : constants,
-  });
-  return await ort.InferenceSession.create(model, { executionProviders: ["wasm"] });
+async function onnxSession(which: Case, constants: Constants): Promise<ort.InferenceSession> {
+  const { layer, attributes, fresh, past, onnxOut } = which, { inChannels, outChannels } = layer, graph = new Graph();
+  const linear = layer.kind === "linear", op = linear ? "MatMul" : layer.kind === "conv" ? "Conv" : "ConvTranspose";
+  // y = x W, so the weights stand the other way round.
+  const weights = linear
+    ? [{ shape: [inChannels, outChannels], values: transpose(constants[0].values, outChannels) }]
+    : constants;
+  const x = graph.input("x", "float32", linear ? [fresh, inChannels] : [1, inChannels, past + fresh]);
+  const y = graph.op(op, [x, ...weights.map(({ shape, values }) => graph.constant(values, shape))], attributes);
+  graph.output(y, "float32", linear ? [onnxOut, outChannels] : [1, outChannels, onnxOut]);
+  const { model, externalData } = graph.build();
+  return await ort.InferenceSession.create(model, { executionProviders: ["wasm"], externalData });
 }
 
 /** ONNX has channels first; the past of a stream's first step is zeros. */
