@@ -6,7 +6,9 @@ import { bundle, ROOT } from "../scripts/bundle.ts";
 import { KERNELS } from "../src/backends/wasm/kernels.wasm.ts";
 
 const { exports } = JSON.parse(await readFile(`${ROOT}package.json`, "utf8"));
-const entries = Object.keys(exports).filter((name) => exports[name].types)
+/** Entries that browsers have no use for. */
+const ELSEWHERE = ["./native"];
+const entries = Object.keys(exports).filter((name) => exports[name].types && !ELSEWHERE.includes(name))
   .map((name) => exports[name].types.replace("./dist/", "").replace(".d.ts", ".ts"));
 
 for (const file of entries) {

@@ -20,7 +20,7 @@ const ALLOWED: Record<string, string[]> = {
   "src/worker-file.ts": [],
   "src/engine": ["src/core", "src/hub", "src/resolve.ts", "src/parts.ts", "src/worker-file.ts"],
   "src/load.ts": ["src/core", "src/hub", "src/resolve.ts", "src/parts.ts", "src/engine"],
-  "src/nodes": ["src/core", "src/backends", "src/engine", "src/load.ts", "src/worker-file.ts"],
+  "src/nodes": ["src/core", "src/backends/wasm", "src/engine", "src/load.ts", "src/worker-file.ts"],
   "src/worker.ts": ["src/engine", "src/hub", "src/nodes"],
   "src/rtc": ["src/core"],
   "src/file": ["src/core"],
