@@ -30,6 +30,7 @@ import { native } from "mimi-audio/native";
 import { onnxWasm } from "mimi-audio/onnx-wasm";
 import { webgpu } from "mimi-audio/webgpu";
 import { type EncodedFrame, MimiDecoderNode, MimiEncoderNode, registerMimi } from "mimi-audio/nodes";
+import { IncomingVoice, type ReceivedVoice, receiveVoice, sendVoice } from "mimi-audio/call";
 import { VoiceReceiver, VoiceSender } from "mimi-audio/rtc";
 const model: MimiModel = await MimiModel.fromPretrained(mini, { numQuantizers: 8 });
 const { audioCodes }: { audioCodes: AudioCodes } = await model.encode(new Float32Array(5000));
@@ -50,6 +51,17 @@ export async function play(context: AudioContext, frame: EncodedFrame): Promise<
   const encoder = new MimiEncoderNode(context), decoder: AudioNode = new MimiDecoderNode(context, { mode: "playback" });
   encoder.connect(decoder).connect(context.destination);
   return encoder.numQuantizers.value + frame.codes.data[0];
+}
+export async function talk(context: AudioContext, channel: RTCDataChannel, track: MediaStreamTrack): Promise<MediaStreamTrack> {
+  await sendVoice(track, channel, { model: worker, context });
+  const voice: ReceivedVoice = await receiveVoice(channel, { model: worker, context });
+  return voice.track;
+}
+try {
+  new IncomingVoice(model, {} as WebSocket);
+  throw new Error("that is no channel");
+} catch (error) {
+  if ((error as MimiError).code !== "ERR_INVALID_ARGUMENT") throw error;
 }
 const receiver = new VoiceReceiver(model, { decoder: model.createDecoderSync() }), sender = new VoiceSender(model);
 for (const packet of sender.send({ data: new Uint16Array(8), shape: [1, 8, 1] }, 0)) receiver.push(packet, 0);

@@ -6,7 +6,16 @@
 import { Host, type OpenNode } from "./engine/host.ts";
 import type { FromWorker, ToWorker } from "./engine/protocol.ts";
 import * as runtime from "./hub/runtime.ts";
+import type { VoiceSetup } from "./call/messages.ts";
+import { openVoice } from "./call/task.ts";
+import type { AudioLink, NodeSetup } from "./nodes/messages.ts";
 import { openNode } from "./nodes/tasks.ts";
+
+/** What works for a node, by the kind of its setup. */
+const openAny = (({ shared, direct }, setup, control, link) => {
+  if ((setup as { kind: string }).kind === "voice") openVoice(direct, setup as VoiceSetup, control, link as AudioLink);
+  else openNode(shared, setup as NodeSetup, control, link as AudioLink);
+}) satisfies OpenNode;
 
 // No await here: minifiers of some bundlers read this file as a script.
 void (runtime.hasFiles() ? inThread() : inWebWorker());
@@ -15,7 +24,7 @@ async function inThread(): Promise<void> {
   const { parentPort } = await runtime.workerThreads();
   const host = new Host(
     (message, transfer) => parentPort!.postMessage(message, transfer as import("node:worker_threads").Transferable[]),
-    openNode as OpenNode,
+    openAny,
   );
   parentPort!.on("message", (message: ToWorker) => void host.receive(message));
   parentPort!.postMessage({} satisfies FromWorker);
@@ -24,7 +33,7 @@ async function inThread(): Promise<void> {
 async function inWebWorker(): Promise<void> {
   const host = new Host(
     (message, transfer = []) => globalThis.postMessage(message, { transfer }),
-    openNode as OpenNode,
+    openAny,
   );
   globalThis.onmessage = ({ data }: MessageEvent<ToWorker>) => void host.receive(data);
   globalThis.postMessage({ lock: await holdLock() } satisfies FromWorker);

@@ -21,8 +21,9 @@ const ALLOWED: Record<string, string[]> = {
   "src/engine": ["src/core", "src/hub", "src/resolve.ts", "src/parts.ts", "src/worker-file.ts"],
   "src/load.ts": ["src/core", "src/hub", "src/resolve.ts", "src/parts.ts", "src/engine"],
   "src/nodes": ["src/core", "src/backends/wasm", "src/engine", "src/load.ts", "src/worker-file.ts"],
-  "src/worker.ts": ["src/engine", "src/hub", "src/nodes"],
   "src/rtc": ["src/core"],
+  "src/call": ["src/core", "src/rtc", "src/engine", "src/nodes"],
+  "src/worker.ts": ["src/engine", "src/hub", "src/nodes", "src/call"],
   "src/file": ["src/core"],
   "src/cli": [
     "src/core",
@@ -48,6 +49,7 @@ const EVERYWHERE = [
   "src/hub",
   "src/file",
   "src/rtc",
+  "src/call",
   "src/load.ts",
   "models",
   "mod.ts",

@@ -29,13 +29,21 @@ type Answers = {
 };
 
 /** What works for audio nodes. */
-export type OpenNode = (model: MimiModel, ...args: Parameters<Methods["openNode"]>) => void;
+export type OpenNode = (models: NodeModels, ...args: Parameters<Methods["openNode"]>) => void;
+
+/** The model, in two ways to use it. */
+export interface NodeModels {
+  /** Its streams share their steps. */
+  shared: MimiModel;
+  /** Its handles are synchronous, where the backend is. */
+  direct: MimiModel;
+}
 
 /** Answers requests for one model. */
 export class Host {
   readonly #post: Post;
   readonly #openNode: OpenNode;
-  #model: MimiModel | undefined;
+  #models: NodeModels | undefined;
   readonly #programs: Partial<Record<Part, SharedProgram>> = {};
   readonly #states = new Map<number, State>();
   readonly #loads = new Map<number, AbortController>();
@@ -90,8 +98,8 @@ export class Host {
       save: (part, state) => this.#program(part).save(this.#state(state)),
       restore: (part, state, data) => this.#program(part).load(this.#state(state), data),
       openNode: (...args) => {
-        if (!this.#model) throw new InvalidStateError("ERR_INVALID_STATE", "worker: no model is loaded.");
-        this.#openNode(this.#model, ...args);
+        if (!this.#models) throw new InvalidStateError("ERR_INVALID_STATE", "worker: no model is loaded.");
+        this.#openNode(this.#models, ...args);
       },
       encode: async (states, audio, codebooks, frames) => {
         const codes = audio.map(() => new Uint16Array(codebooks * frames));
@@ -111,7 +119,10 @@ export class Host {
     const { config, numQuantizers, fingerprint, backend, encoder, decoder } = parts;
     if (encoder) this.#programs.encoder = new SharedProgram(encoder, encoderNetwork(config, numQuantizers));
     if (decoder) this.#programs.decoder = new SharedProgram(decoder, decoderNetwork(config, numQuantizers));
-    this.#model = new MimiModel({ ...parts, ...this.#programs, backend: { name: backend.name, sync: false } });
+    this.#models = {
+      shared: new MimiModel({ ...parts, ...this.#programs, backend: { name: backend.name, sync: false } }),
+      direct: new MimiModel(parts),
+    };
     return {
       config: config.toJSON(),
       fingerprint,

@@ -48,7 +48,7 @@ export interface DecoderStats {
 }
 
 /** What `enqueue` and `writable` take. */
-export type DecoderInput = AudioCodesInput | EncodedFrame;
+export type DecoderInput = AudioCodesInput | Omit<EncodedFrame, "level">;
 
 const FADE = 0.005;
 /** Seconds of decoded audio that wait at most; in playback mode, frames that writers may be ahead. */
@@ -117,6 +117,7 @@ export class DecoderCore extends NodeCore<ToDecoderTask, FromDecoderTask> {
         frame: this.#frame,
         ...this.#options,
         fade: Math.round(FADE * this.node.context.sampleRate),
+        interval: this.#frame / 2,
       } satisfies ToDecoderProcessor,
       transfer,
     );

@@ -29,6 +29,8 @@ export interface EncodedFrame {
   timestamp: number;
   /** In microseconds. */
   duration: number;
+  /** Loudness: root mean square in dB of full scale, -127 to 0. */
+  level: number;
   /** Of the model whose codes these are. */
   fingerprint: string;
 }

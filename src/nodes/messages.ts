@@ -21,6 +21,8 @@ export interface FrameData {
   /** Of the first sample, in microseconds of the context's clock; and how long the frame is. */
   timestamp: number;
   duration: number;
+  /** Loudness: root mean square in dB of full scale, from -127. */
+  level: number;
 }
 
 /** Between a processor and its task. */
@@ -81,6 +83,8 @@ export type ToDecoderProcessor =
     buffer: number;
     maxBuffer: number;
     fade: number;
+    /** Samples after which the task and the page hear of it again. */
+    interval: number;
   }
   | { type: "clear"; fade: number; order: number }
   | { type: "detach" }

@@ -7,7 +7,7 @@ import { EngineError, InvalidStateError } from "../core/errors.ts";
 import type { MimiModel } from "../core/model.ts";
 import type { Engine } from "../engine/engine.ts";
 import { type ErrorData, errorFromData } from "../engine/protocol.ts";
-import { type AudioLink, type NodeSetup, ringBytes } from "./messages.ts";
+import { type AudioLink, ringBytes } from "./messages.ts";
 import type { Registration } from "./register.ts";
 
 /** The part of an audio node that is used, whoever implements it. */
@@ -63,7 +63,8 @@ export abstract class NodeCore<ToTask, FromTask> {
 
   /** As users know it. */
   protected abstract readonly name: string;
-  protected abstract readonly setup: NodeSetup;
+  /** What the worker is asked to open. */
+  protected abstract readonly setup: { kind: string };
   /** Samples that may be under way between processor and task. */
   protected abstract readonly capacity: number;
   protected abstract receive(message: FromTask): void;

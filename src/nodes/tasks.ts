@@ -5,6 +5,7 @@
  */
 import { RingBuffer } from "ringbuf.js";
 import type { MimiModel } from "../core/model.ts";
+import { levelOf } from "../core/level.ts";
 import { Resampler } from "../core/resample.ts";
 import { errorToData } from "../engine/protocol.ts";
 import { CodecTask } from "./codec-task.ts";
@@ -61,6 +62,8 @@ class EncoderTask {
   #index = 0;
   /** Samples at the model's rate that the next frame has, and the codebooks of it and the frames after it. */
   #filled = 0;
+  /** Sum of their squares. */
+  #energy = 0;
   #quantizers: number[] = [];
   readonly #stats = { frames: 0, nonFiniteSamples: 0, lostSamples: 0 };
 
@@ -112,7 +115,7 @@ class EncoderTask {
       this.#ring?.pop(new Float32Array(message.skip), message.skip);
       this.#total += message.skip;
       this.#read = 0;
-      this.#filled = 0;
+      this.#filled = this.#energy = 0;
       this.#quantizers = [];
       this.#resampler.reset();
       return await this.#encoder.reset();
@@ -140,17 +143,19 @@ class EncoderTask {
       const { data } = await this.#encoder.encode(piece, { numQuantizers });
       at += piece.length;
       this.#filled = (this.#filled + piece.length) % frameSize;
+      for (const v of piece) this.#energy += v * v;
       if (data.length === 0) continue;
       this.#quantizers.shift();
-      this.#emit(data);
+      this.#emit(data, levelOf(this.#energy / frameSize));
+      this.#energy = 0;
     }
   }
 
-  #emit(codes: Uint16Array): void {
+  #emit(codes: Uint16Array, level: number): void {
     const microseconds = (samples: number) => Math.round(samples / this.#sampleRate * 1e6);
     const index = this.#index++, from = this.#at + (index - this.#first) * this.#frame;
     const timestamp = microseconds(from);
-    const frame: FrameData = { codes, index, timestamp, duration: microseconds(from + this.#frame) - timestamp };
+    const frame: FrameData = { codes, index, timestamp, duration: microseconds(from + this.#frame) - timestamp, level };
     this.#stats.frames++;
     for (const port of this.#links.values()) port.postMessage(frame);
     if (this.#reader !== undefined) this.#tell({ type: "frame", reader: this.#reader, frame });

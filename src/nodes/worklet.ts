@@ -92,7 +92,6 @@ class DecoderProcessor extends AudioWorkletProcessor {
   #link: MessagePort | undefined;
   #fade = 0;
   #closed = false;
-  /** Samples after which the page and the task hear of it again. */
   #interval = Infinity;
   #since = 0;
 
@@ -109,7 +108,7 @@ class DecoderProcessor extends AudioWorkletProcessor {
   }
 
   #attach(
-    { link: { port, ring: storage, capacity }, mode, frame, buffer, maxBuffer, fade }: ToDecoderProcessor & {
+    { link: { port, ring: storage, capacity }, mode, frame, buffer, maxBuffer, fade, interval }: ToDecoderProcessor & {
       type: "attach";
     },
   ): void {
@@ -129,7 +128,7 @@ class DecoderProcessor extends AudioWorkletProcessor {
     this.#playout = playout;
     this.#link = port;
     this.#fade = fade;
-    this.#interval = frame / 2;
+    this.#interval = interval;
   }
 
   #tellState({ counts, buffer }: Playout): void {

@@ -4,6 +4,7 @@
  * @module
  */
 import { describe, MimiTypeError } from "../core/errors.ts";
+import { levelOf } from "../core/level.ts";
 
 /** What is heard in a frame. */
 export interface Activity {
@@ -45,14 +46,22 @@ export class VoiceActivity {
         `VoiceActivity.detect: pcm must be a Float32Array with samples, got ${describe(pcm)}.`,
       );
     }
-    const seconds = pcm.length / this.#rate;
     let energy = 0;
     for (const v of pcm) energy += v * v;
-    const level = Math.max(-127, Math.min(0, 10 * Math.log10(energy / pcm.length + 1e-13)));
-    this.#background = Math.min(level, this.#background + RISE * seconds);
-    const speech = level > Math.max(SOFTEST, this.#background + ABOVE);
+    return this.follow(levelOf(energy / pcm.length), pcm.length / this.#rate);
+  }
+
+  /**
+   * The same for a frame whose loudness is known.
+   *
+   * @param loudness root mean square in dB of full scale, -127 to 0.
+   * @param seconds how long the frame is.
+   */
+  follow(loudness: number, seconds: number): Activity {
+    this.#background = Math.min(loudness, this.#background + RISE * seconds);
+    const speech = loudness > Math.max(SOFTEST, this.#background + ABOVE);
     this.#since = speech ? 0 : this.#since + seconds;
     const active = this.#since <= HANGOVER;
-    return { active, level: active ? level : this.#background };
+    return { active, level: active ? loudness : this.#background };
   }
 }

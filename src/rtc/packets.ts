@@ -210,6 +210,14 @@ export function streamOf(bytes: Uint8Array): number | undefined {
   return bytes.length < 2 ? undefined : bytes[1];
 }
 
+/** Types by which a receiver answers. */
+const ANSWERS: readonly Packet["type"][] = ["accept", "refuse", "report"];
+
+/** Whether it is, if it is a packet, one for the end that sends voice, not for the one that receives it. */
+export function isForSender(bytes: Uint8Array): boolean {
+  return bytes.length > 0 && ANSWERS.includes(TYPES[bytes[0] & 7]);
+}
+
 /**
  * Reads a packet. Its length must be exactly what its fields say, and nothing is allocated before that is known.
  *

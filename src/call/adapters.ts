@@ -1,0 +1,221 @@
+/**
+ * Channels over what is neither a data channel nor a WebSocket. The interfaces are those parts of the vendors' clients that
+ * are used, so that none of them is a dependency.
+ *
+ * @module
+ */
+import type { VoiceChannel } from "./channel.ts";
+
+type Bytes = Uint8Array<ArrayBuffer>;
+
+/** A channel over something else. */
+export abstract class AdaptedChannel extends EventTarget implements VoiceChannel {
+  #state: "connecting" | "open" | "closed" = "connecting";
+
+  get readyState(): string {
+    return this.#state;
+  }
+  abstract readonly bufferedAmount: number;
+  abstract send(message: Bytes): void;
+  /** Lets go of what is below, which stays as it is. */
+  abstract close(): void;
+
+  protected opened(): void {
+    if (this.#state !== "connecting") return;
+    this.#state = "open";
+    this.dispatchEvent(new Event("open"));
+  }
+
+  protected ended(): void {
+    if (this.#state === "closed") return;
+    this.#state = "closed";
+    this.dispatchEvent(new Event("close"));
+  }
+
+  protected came(data: Uint8Array): void {
+    if (this.#state === "open") this.dispatchEvent(new MessageEvent("message", { data }));
+  }
+}
+
+/** What is used of a `WebTransport`. */
+export interface DatagramTransport {
+  readonly ready: Promise<unknown>;
+  readonly closed: Promise<unknown>;
+  readonly datagrams: {
+    readonly readable: ReadableStream<Uint8Array>;
+    readonly writable: WritableStream<Uint8Array>;
+  };
+}
+
+class DatagramChannel extends AdaptedChannel {
+  bufferedAmount = 0;
+  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
+  readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
+
+  constructor({ ready, closed, datagrams }: DatagramTransport) {
+    super();
+    this.#reader = datagrams.readable.getReader();
+    this.#writer = datagrams.writable.getWriter();
+    const end = () => this.ended();
+    this.#writer.closed.catch(() => {}); // `closed` of the transport tells of it
+    closed.then(end, end);
+    ready.then(() => {
+      this.opened();
+      return this.#read();
+    }).catch(end);
+  }
+
+  async #read(): Promise<void> {
+    for (let read; !(read = await this.#reader.read()).done;) this.came(read.value);
+  }
+
+  send(message: Bytes): void {
+    this.bufferedAmount += message.length;
+    // Copied: it may be sent later.
+    this.#writer.write(message.slice()).catch(() => {}).finally(() => this.bufferedAmount -= message.length);
+  }
+
+  close(): void {
+    this.#reader.cancel().catch(() => {});
+    this.#reader.releaseLock();
+    this.#writer.releaseLock();
+    this.ended();
+  }
+}
+
+/**
+ * Datagrams of a WebTransport session: a message each. Takes both of its streams of datagrams for itself.
+ *
+ * ```ts
+ * const channel = webTransportChannel(new WebTransport("https://example.org/voice"));
+ * ```
+ */
+export function webTransportChannel(transport: DatagramTransport): AdaptedChannel {
+  return new DatagramChannel(transport);
+}
+
+// deno-lint-ignore no-explicit-any -- each event has arguments of its own
+type Listener = (...args: any[]) => void;
+
+/** What is used of a `Room` of livekit-client. */
+export interface LiveKitRoom {
+  readonly state: string;
+  readonly localParticipant: {
+    publishData(
+      data: Bytes,
+      options: { reliable: boolean; topic: string; destinationIdentities?: string[] },
+    ): Promise<void>;
+  };
+  on(event: "dataReceived" | "connected" | "disconnected", listener: Listener): unknown;
+  off(event: "dataReceived" | "connected" | "disconnected", listener: Listener): unknown;
+}
+
+export interface LiveKitOptions {
+  /** Identity of the participant at the other side. */
+  participant: string;
+  /** Topic of the messages; default `"mimi-voice"`. */
+  topic?: string;
+}
+
+class LiveKitChannel extends AdaptedChannel {
+  bufferedAmount = 0;
+  readonly #room: LiveKitRoom;
+  readonly #options: Required<LiveKitOptions>;
+  readonly #onData = (
+    data: Uint8Array,
+    from: { identity: string } | undefined,
+    _kind: unknown,
+    topic?: string,
+  ): void => {
+    if (from?.identity === this.#options.participant && topic === this.#options.topic) this.came(data);
+  };
+  readonly #onConnected = (): void => this.opened();
+  readonly #onDisconnected = (): void => this.close();
+
+  constructor(room: LiveKitRoom, { participant, topic = "mimi-voice" }: LiveKitOptions) {
+    super();
+    this.#room = room;
+    this.#options = { participant, topic };
+    room.on("dataReceived", this.#onData);
+    room.on("connected", this.#onConnected);
+    room.on("disconnected", this.#onDisconnected);
+    if (room.state === "connected") this.opened();
+  }
+
+  send(message: Bytes): void {
+    const { participant, topic } = this.#options;
+    this.bufferedAmount += message.length;
+    this.#room.localParticipant.publishData(message.slice(), {
+      reliable: false,
+      topic,
+      destinationIdentities: [participant],
+    }).catch(() => {}).finally(() => this.bufferedAmount -= message.length);
+  }
+
+  close(): void {
+    this.#room.off("dataReceived", this.#onData);
+    this.#room.off("connected", this.#onConnected);
+    this.#room.off("disconnected", this.#onDisconnected);
+    this.ended();
+  }
+}
+
+/** Lossy data messages of a LiveKit room, to one participant and from it. */
+export function liveKitChannel(room: LiveKitRoom, options: LiveKitOptions): AdaptedChannel {
+  return new LiveKitChannel(room, options);
+}
+
+/** What is used of a `DataProducer` of mediasoup-client; made with `{ ordered: false, maxRetransmits: 0 }`. */
+export interface MediasoupProducer {
+  readonly readyState: string;
+  readonly bufferedAmount: number;
+  send(data: Bytes): void;
+  on(event: "open" | "close" | "transportclose", listener: () => void): unknown;
+  off(event: "open" | "close" | "transportclose", listener: () => void): unknown;
+}
+
+/** What is used of a `DataConsumer` of mediasoup-client. */
+export interface MediasoupConsumer {
+  on(event: "message", listener: (data: ArrayBuffer) => void): unknown;
+  off(event: "message", listener: (data: ArrayBuffer) => void): unknown;
+}
+
+class MediasoupChannel extends AdaptedChannel {
+  readonly #producer: MediasoupProducer;
+  readonly #consumer: MediasoupConsumer;
+  readonly #onMessage = (data: unknown): void => {
+    if (data instanceof ArrayBuffer) this.came(new Uint8Array(data));
+  };
+  readonly #onOpen = (): void => this.opened();
+  readonly #onClose = (): void => this.close();
+
+  constructor(producer: MediasoupProducer, consumer: MediasoupConsumer) {
+    super();
+    this.#producer = producer;
+    this.#consumer = consumer;
+    consumer.on("message", this.#onMessage);
+    producer.on("open", this.#onOpen);
+    for (const event of ["close", "transportclose"] as const) producer.on(event, this.#onClose);
+    if (producer.readyState === "open") this.opened();
+  }
+
+  get bufferedAmount(): number {
+    return this.#producer.bufferedAmount;
+  }
+
+  send(message: Bytes): void {
+    this.#producer.send(message);
+  }
+
+  close(): void {
+    this.#consumer.off("message", this.#onMessage);
+    this.#producer.off("open", this.#onOpen);
+    for (const event of ["close", "transportclose"] as const) this.#producer.off(event, this.#onClose);
+    this.ended();
+  }
+}
+
+/** What one side produces and the other consumes by a mediasoup router. */
+export function mediasoupChannel(producer: MediasoupProducer, consumer: MediasoupConsumer): AdaptedChannel {
+  return new MediasoupChannel(producer, consumer);
+}

@@ -1,0 +1,106 @@
+/**
+ * A channel whose messages become others on their way: encrypted, say.
+ *
+ * @module
+ */
+import { checkOptions, describe, MimiTypeError } from "../core/errors.ts";
+import { type ChannelEvent, checkChannel, listen, type VoiceChannel } from "./channel.ts";
+
+type Bytes = Uint8Array<ArrayBuffer>;
+
+/** Makes another message of one; undefined where it should be lost. */
+export type MessageTransform = (message: Bytes) => Bytes | undefined | Promise<Bytes | undefined>;
+
+export interface TransformOptions {
+  /** What becomes of messages that are sent, and of those that come; without it they stay as they are. */
+  send?: MessageTransform;
+  receive?: MessageTransform;
+}
+
+/** A channel over another one; see {@link transformChannel}. */
+export class TransformedChannel extends EventTarget implements VoiceChannel {
+  /** Messages that a transform threw an error for; they are lost, as those that were forged should be. */
+  rejected = 0;
+  readonly #channel: VoiceChannel;
+  readonly #transforms: TransformOptions;
+  readonly #listeners = new Set<unknown>();
+  #leave: () => void = () => {};
+
+  /** For {@link transformChannel}. */
+  constructor(channel: VoiceChannel, transforms: TransformOptions) {
+    super();
+    this.#channel = channel;
+    this.#transforms = transforms;
+  }
+
+  get bufferedAmount(): number {
+    return this.#channel.bufferedAmount;
+  }
+
+  get readyState(): string | number {
+    return this.#channel.readyState;
+  }
+
+  send(message: Bytes): void {
+    this.#apply(this.#transforms.send, message, (bytes) => this.#channel.send(bytes));
+  }
+
+  // deno-lint-ignore no-explicit-any -- as in VoiceChannel
+  override addEventListener(type: ChannelEvent, listener: (event: any) => void): void {
+    super.addEventListener(type, listener);
+    this.#listeners.add(listener);
+    if (this.#listeners.size > 1) return;
+    this.#leave = listen(this.#channel, {
+      open: () => this.dispatchEvent(new Event("open")),
+      close: () => this.dispatchEvent(new Event("close")),
+      message: (message) =>
+        this.#apply(
+          this.#transforms.receive,
+          message,
+          (data) => this.dispatchEvent(new MessageEvent("message", { data })),
+        ),
+    });
+  }
+
+  // deno-lint-ignore no-explicit-any
+  override removeEventListener(type: ChannelEvent, listener: (event: any) => void): void {
+    super.removeEventListener(type, listener);
+    this.#listeners.delete(listener);
+    if (this.#listeners.size === 0) this.#leave(); // nothing of this channel holds it any more
+  }
+
+  #apply(transform: MessageTransform | undefined, message: Bytes, pass: (bytes: Bytes) => void): void {
+    const passAny = (bytes: Bytes | undefined) => bytes && pass(bytes);
+    try {
+      const made = transform ? transform(message) : message;
+      if (made instanceof Promise) made.then(passAny).catch(() => this.rejected++);
+      else passAny(made);
+    } catch {
+      this.rejected++;
+    }
+  }
+}
+
+/**
+ * A channel over another one whose messages are transformed: bytes in, bytes out, at once or by a promise. Both sides do it.
+ *
+ * ```ts
+ * const encrypted = transformChannel(channel, { send: encrypt, receive: decrypt });
+ * ```
+ *
+ * @throws {MimiTypeError} for what is no channel or function.
+ */
+export function transformChannel(channel: VoiceChannel, options: TransformOptions): TransformedChannel {
+  const where = "transformChannel";
+  checkChannel(where, channel);
+  checkOptions(where, options, ["send", "receive"]);
+  const { send, receive } = options ?? {};
+  for (const [name, value] of Object.entries({ send, receive })) {
+    if (value === undefined || typeof value === "function") continue;
+    throw new MimiTypeError(
+      "ERR_INVALID_ARGUMENT",
+      `${where}: options.${name} must be a function, got ${describe(value)}.`,
+    );
+  }
+  return new TransformedChannel(channel, { send, receive });
+}
