@@ -1,38 +1,15 @@
 /** The example pages in a real Chromium, served by the commands that serve them. */
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import { readFile } from "node:fs/promises";
-import process from "node:process";
-import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import type { Page } from "playwright-core";
 import { fromPCM16 } from "../src/file/mod.ts";
 import { inBrowser } from "./support/browser.ts";
+import { example } from "./support/example.ts";
 import { TESTS } from "./support/files.ts";
 
 const ROOT = new URL("../", TESTS);
 const test = inBrowser({ microphone: fileURLToPath(new URL("models/mini/it-cannot-complete.wav", ROOT)) });
-
-/** Starts an example's server; `body` gets the address that it prints. */
-async function example(name: string, body: (url: string) => Promise<void>): Promise<void> {
-  const server: ChildProcess = spawn(process.execPath, ["--import", "tsx", `examples/${name}/server.ts`], {
-    cwd: fileURLToPath(ROOT),
-    env: { ...process.env, PORT: "0" },
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  const ended = once(server, "exit");
-  try {
-    const line = once(createInterface(server.stdout!), "line").then(([text]) => text as string);
-    const said = await Promise.race([line, ended.then(() => "")]);
-    const url = /http:\/\/localhost:\d+\//.exec(said)?.[0];
-    assert.ok(url, `the server says where it is: ${said}`);
-    await body(url);
-  } finally {
-    server.kill();
-    await ended;
-  }
-}
 
 /** What stands in an element. */
 const text = async (page: Page, id: string) => (await page.locator(`#${id}`).textContent())!.trim();

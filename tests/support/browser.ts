@@ -48,31 +48,46 @@ export interface TestPage<Module> {
 export interface TestBrowser {
   /**
    * Opens an address in a profile of the test's own. An error on its console, one that nobody caught or a crash fails the
-   * test, unless it matches one of `expected`. Worklets have no console here: what goes wrong in them is an event of a node.
+   * test, unless it matches one of `expected`; `apart` is in a profile that no other page has. Worklets have no console here: what goes wrong in them is an event of a node.
    */
-  open<Module = Functions>(address: string, options?: { expected?: RegExp[] }): Promise<TestPage<Module>>;
+  open<Module = Functions>(
+    address: string,
+    options?: { expected?: RegExp[]; apart?: boolean },
+  ): Promise<TestPage<Module>>;
   serve(site: Site, policy?: Policy): Promise<TestServer>;
 }
 
-/** A `test` whose bodies run in one Chromium; it starts with the first of them and is skipped by name where there is none. */
+/**
+ * A `test` whose bodies run in one Chromium; it starts with the first of them and is skipped by name where there is none, or for
+ * another reason that a test gives.
+ */
 export function inBrowser(
   options: BrowserOptions = {},
-): (name: string, body: (browser: TestBrowser) => Promise<void>) => void {
+): (name: string, body: (browser: TestBrowser) => Promise<void>, skipped?: string | false) => void {
   let browser: Promise<Browser> | undefined;
   after(async () => await (await browser)?.close());
-  return (name, body) => {
-    const title = `${name}${noBrowser ? ` (skipped: ${noBrowser})` : ""}`;
+  return (name, body, skipped = noBrowser) => {
+    const title = `${name}${skipped ? ` (skipped: ${skipped})` : ""}`;
     test(
       title,
-      { skip: noBrowser, timeout: options.longest ?? 120_000 },
+      { skip: skipped, timeout: options.longest ?? 120_000 },
       async () => await run(await (browser ??= launch(options)), body),
     );
   };
 }
 
+/** Arguments with which peer connections use the machine's own address, and say so. */
+export const LOOPBACK: string[] = [
+  "--allow-loopback-in-peer-connection",
+  "--disable-features=WebRtcHideLocalIpsWithMdns",
+];
+
 /** One Chromium outside of tests, for a benchmark. */
-export async function withBrowser(body: (browser: TestBrowser) => Promise<void>): Promise<void> {
-  const browser = await launch({});
+export async function withBrowser(
+  body: (browser: TestBrowser) => Promise<void>,
+  options: BrowserOptions = {},
+): Promise<void> {
+  const browser = await launch(options);
   try {
     await run(browser, body);
   } finally {
@@ -100,7 +115,7 @@ async function launch({ microphone, args = [] }: BrowserOptions): Promise<Browse
 }
 
 async function run(browser: Browser, body: (browser: TestBrowser) => Promise<void>): Promise<void> {
-  const context = await browser.newContext({ permissions: ["microphone"] });
+  const contexts = [await browser.newContext({ permissions: ["microphone"] })];
   const servers: TestServer[] = [], errors: string[] = [];
   try {
     await body({
@@ -108,8 +123,9 @@ async function run(browser: Browser, body: (browser: TestBrowser) => Promise<voi
         servers.push(await serve(site, policy));
         return servers[servers.length - 1];
       },
-      async open(address, { expected = [] } = {}) {
-        const page = await context.newPage(), log: string[] = [];
+      async open(address, { expected = [], apart = false } = {}) {
+        if (apart) contexts.push(await browser.newContext({ permissions: ["microphone"] }));
+        const page = await contexts[apart ? contexts.length - 1 : 0].newPage(), log: string[] = [];
         const failed = (error: string) => expected.some((known) => known.test(error)) || errors.push(error);
         page.on("console", (message) => {
           log.push(message.text());
@@ -127,7 +143,7 @@ async function run(browser: Browser, body: (browser: TestBrowser) => Promise<voi
     throw error;
   } finally {
     for (const server of servers) await server.close();
-    await context.close();
+    for (const context of contexts) await context.close();
   }
 }
 

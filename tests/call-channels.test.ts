@@ -1,0 +1,147 @@
+/**
+ * Channels of every kind carry a voice. A WebSocket is a real one, through a real server; the sessions of WebTransport, LiveKit and
+ * mediasoup are fakes that pass on what the vendors' servers would, held against the types of the vendors' clients.
+ */
+import assert from "node:assert/strict";
+import { EventEmitter, once } from "node:events";
+import type { AddressInfo } from "node:net";
+import { test } from "node:test";
+import type { Room } from "livekit-client";
+import type { types as mediasoup } from "mediasoup-client";
+import { WebSocket, WebSocketServer } from "ws";
+import { MimiModel } from "../mod.ts";
+import {
+  type AdaptedChannel,
+  type DatagramTransport,
+  IncomingVoice,
+  liveKitChannel,
+  type LiveKitRoom,
+  mediasoupChannel,
+  type MediasoupConsumer,
+  type MediasoupProducer,
+  OutgoingVoice,
+  type VoiceChannel,
+  webTransportChannel,
+} from "../src/call/mod.ts";
+import { seconds } from "./support/call.ts";
+
+/** The vendors' own clients are what the adapters take; checked by the compiler. */
+export const TYPES: [
+  (transport: WebTransport) => AdaptedChannel,
+  (room: Room) => AdaptedChannel,
+  (producer: mediasoup.DataProducer, consumer: mediasoup.DataConsumer) => AdaptedChannel,
+  (channel: RTCDataChannel) => VoiceChannel,
+  (socket: globalThis.WebSocket) => VoiceChannel,
+] = [
+  (transport) => webTransportChannel(transport),
+  (room) => liveKitChannel(room, { participant: "" }),
+  mediasoupChannel,
+  (channel) => channel,
+  (socket) => socket,
+];
+
+const mini = await MimiModel.fromPretrained("mini");
+
+/** A few frames go over a pair of channels, and the answers back; then one side closes. */
+async function talkOver(here: VoiceChannel, there: VoiceChannel, close: () => void): Promise<void> {
+  const outgoing = new OutgoingVoice(mini, here, { dtx: false }), incoming = new IncomingVoice(mini, there);
+  const frames: number[][] = [];
+  incoming.addEventListener("frame", ({ detail }) => frames.push([...detail.codes]));
+  for (let i = 0; i < 100 && here.readyState !== 1 && here.readyState !== "open"; i++) await seconds(0.01);
+  for (let i = 0; i < 6; i++) {
+    outgoing.send({ data: Uint16Array.from({ length: 8 }, (_, k) => 10 * i + k), shape: [1, 8, 1] }, -20);
+    await seconds(0.03);
+  }
+  for (let i = 0; i < 100 && (outgoing.state !== "connected" || frames.length < 6); i++) await seconds(0.01);
+  assert.deepEqual([outgoing.state, incoming.state], ["connected", "connected"]);
+  assert.deepEqual(frames, Array.from({ length: 6 }, (_, i) => Array.from({ length: 8 }, (_, k) => 10 * i + k)));
+  assert.equal(here.bufferedAmount, 0);
+  close();
+  for (let i = 0; i < 100 && outgoing.state !== "disconnected"; i++) await seconds(0.01);
+  assert.equal(outgoing.state, "disconnected");
+  outgoing.close();
+  incoming.close();
+}
+
+test("WebSocket, through a server that passes messages on", async () => {
+  const server = new WebSocketServer({ port: 0, host: "127.0.0.1" }), { port } = server.address() as AddressInfo ?? {};
+  server.on("connection", (socket) => {
+    socket.on("message", (data) => {
+      for (const other of server.clients) if (other !== socket) other.send(data);
+    });
+  });
+  if (!port) await once(server, "listening");
+  const address = `ws://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const [here, there] = [new WebSocket(address), new WebSocket(address)];
+  await Promise.all([here, there].map((socket) => once(socket, "open")));
+  await talkOver(here as VoiceChannel, there as VoiceChannel, () => here.close());
+  for (const socket of [here, there]) socket.terminate();
+  await new Promise((closed) => server.close(closed));
+});
+
+test("WebTransport datagrams (a fake session)", async () => {
+  const [one, other] = [new TransformStream<Uint8Array>(), new TransformStream<Uint8Array>()];
+  let close = () => {};
+  const closed = new Promise<void>((resolve) => close = resolve), ready = seconds(0.02);
+  const session = (readable: ReadableStream<Uint8Array>, writable: WritableStream<Uint8Array>): DatagramTransport => ({
+    ready,
+    closed,
+    datagrams: { readable, writable },
+  });
+  const here = webTransportChannel(session(one.readable, other.writable));
+  const there = webTransportChannel(session(other.readable, one.writable));
+  assert.equal(here.readyState, "connecting");
+  await talkOver(here, there, close);
+  for (const channel of [here, there]) channel.close();
+});
+
+test("LiveKit data messages (a fake room)", async () => {
+  class FakeRoom extends EventEmitter implements LiveKitRoom {
+    state = "connected";
+    others: FakeRoom[] = [];
+    readonly #identity: string;
+    constructor(identity: string) {
+      super();
+      this.#identity = identity;
+    }
+    localParticipant: LiveKitRoom["localParticipant"] = {
+      publishData: (data, { reliable, topic, destinationIdentities }) => {
+        assert.equal(reliable, false, "what is late is of no use");
+        for (const other of this.others) {
+          if (!destinationIdentities?.includes(other.#identity)) continue;
+          setTimeout(() => {
+            other.emit("dataReceived", data, { identity: this.#identity }, 1, topic);
+            other.emit("dataReceived", data, { identity: "stranger" }, 1, topic);
+            other.emit("dataReceived", data, { identity: this.#identity }, 1, "chat");
+          });
+        }
+        return Promise.resolve();
+      },
+    };
+  }
+  const [a, b] = [new FakeRoom("anna"), new FakeRoom("ben")];
+  a.others = [b];
+  b.others = [a];
+  const here = liveKitChannel(a, { participant: "ben" }), there = liveKitChannel(b, { participant: "anna" });
+  await talkOver(here, there, () => a.emit("disconnected"));
+  there.close();
+  assert.equal(a.listenerCount("dataReceived") + b.listenerCount("dataReceived"), 0);
+});
+
+test("mediasoup data producers and consumers (a fake router)", async () => {
+  class FakeProducer extends EventEmitter implements MediasoupProducer {
+    readyState = "connecting";
+    bufferedAmount = 0;
+    readonly consumer = new EventEmitter() as EventEmitter & MediasoupConsumer;
+    send(data: Uint8Array<ArrayBuffer>): void {
+      const { buffer } = data.slice();
+      setTimeout(() => this.consumer.emit("message", buffer));
+    }
+  }
+  const [a, b] = [new FakeProducer(), new FakeProducer()];
+  const here = mediasoupChannel(a, b.consumer), there = mediasoupChannel(b, a.consumer);
+  for (const producer of [a, b]) producer.emit("open");
+  await talkOver(here, there, () => a.emit("transportclose"));
+  there.close();
+  assert.equal(b.consumer.listenerCount("message"), 0);
+});
