@@ -1,6 +1,7 @@
 /** `npm run bench [names...]`: prints figures as Markdown. Nothing here passes or fails. */
 import { cpus } from "node:os";
 import { backends } from "./backends.ts";
+import { call } from "./call.ts";
 import { frames } from "./frames.ts";
 import { jobs } from "./jobs.ts";
 import { loading } from "./loading.ts";
@@ -21,6 +22,7 @@ const BENCHMARKS: Record<string, () => Promise<void>> = {
   pool,
   nodes,
   loading,
+  call,
   loss,
   packets,
   memory,
