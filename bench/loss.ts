@@ -178,6 +178,7 @@ async function printSpeech(): Promise<void> {
       }`,
   );
   await printConvergence(model, frames, clean);
+  await printJoins(model, speech);
 }
 
 function quietly(seed: number): ReturnType<typeof random> {
@@ -257,29 +258,74 @@ async function opusContestants(
   ];
 }
 
+/** Signal to difference of a frame, summed up over several. */
+class Difference {
+  #own = 0;
+  #off = 0;
+
+  add(clean: Float32Array, heard: Float32Array, frame: number, frameSize: number): void {
+    for (let i = frame * frameSize; i < (frame + 1) * frameSize; i++) {
+      this.#own += clean[i] ** 2;
+      this.#off += (heard[i] - clean[i]) ** 2;
+    }
+  }
+
+  toString(): string {
+    return `${(10 * Math.log10(this.#own / this.#off)).toFixed(1)} dB`;
+  }
+}
+
+/** Frames behind a gap or a pause that are looked at. */
+const AGES = [1, 2, 3, 4, 8, 16];
+
 /** How soon the decoder is again what it would have been, where the codes never come. */
 async function printConvergence(model: MimiModel, frames: Uint16Array[], clean: Float32Array): Promise<void> {
-  const { frameSize } = model.config, ages = [1, 2, 3, 4, 8, 16];
+  const { frameSize } = model.config;
   const rows = [1, 3, 8].map((burst) => {
-    const sums = ages.map(() => [0, 0]);
-    for (let start = 4; start + burst + Math.max(...ages) <= frames.length; start += 2) {
+    const differences = AGES.map(() => new Difference());
+    for (let start = 4; start + burst + Math.max(...AGES) <= frames.length; start += 2) {
       const { audio } = hear(model, frames, frames.map((_, n) => n >= start && n < start + burst));
-      ages.forEach((age, a) => {
-        const n = start + burst + age - 1;
-        for (let i = n * frameSize; i < (n + 1) * frameSize; i++) {
-          sums[a][0] += clean[i] ** 2;
-          sums[a][1] += (audio[i] - clean[i]) ** 2;
-        }
-      });
+      AGES.forEach((age, a) => differences[a].add(clean, audio, start + burst + age - 1, frameSize));
     }
-    return [`${burst}`, ...sums.map(([own, off]) => `${(10 * Math.log10(own / off)).toFixed(1)} dB`)];
+    return [`${burst}`, ...differences.map(String)];
   });
   printTable(
     "After a gap that is never filled: signal to difference of the nth frame behind it, means over all places",
-    ["frames lost", ...ages.map((age) => `${age}.`)],
+    ["frames lost", ...AGES.map((age) => `${age}.`)],
     rows,
   );
   printNote(
     "With the codes, however late, the next frame is bit for bit what it would have been: tests/voice.test.ts.",
+  );
+}
+
+/** What it does to the words behind a pause that the decoder has not been fed it. */
+async function printJoins(model: MimiModel, speech: Float32Array): Promise<void> {
+  const { frameSize } = model.config, words = Math.ceil(speech.length / frameSize), rng = quietly(SEED);
+  const rows: string[][] = [];
+  for (const pause of [4, 12, 25, 100]) {
+    // The words, a background of -60 dB, and the words again.
+    const audio = rng.floats((2 * words + pause) * frameSize, 1e-3 * Math.sqrt(3)), again = words + pause;
+    for (const start of [0, again]) speech.forEach((v, i) => audio[start * frameSize + i] += v);
+    const frames = await framesOf(model, audio, CODEBOOKS), clean = await decodeClean(model, frames);
+    const none = frames.map(() => false), second = (x: Float32Array) => x.subarray(again * frameSize);
+    const { audio: heard, stats } = hear(model, frames, none, { speaks: (n) => n < words || n >= again });
+    const differences = AGES.map((age) => {
+      const difference = new Difference();
+      difference.add(clean, heard, again + age - 1, frameSize);
+      return String(difference);
+    });
+    rows.push([
+      String(pause),
+      String(stats.frames.silent),
+      ...differences,
+      stoi(second(clean), second(heard), 24000).toFixed(3),
+      `${melDistance(second(clean), second(heard), 24000).toFixed(2)} dB`,
+    ]);
+  }
+  printTable(
+    "After a pause that is not sent: signal to difference of the nth frame behind it; all words behind it",
+    ["frames of pause", "not sent", ...AGES.map((age) => `${age}.`), "STOI", "mel distance"],
+    rows,
   );
 }

@@ -1,13 +1,14 @@
 /** Calls over bad networks on a virtual clock: what is sent is played or accounted for, soon and smoothly. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { AudioCodes, InvalidStateError, MimiModel, NotSupportedError } from "../mod.ts";
+import { AudioCodes, InvalidStateError, isMimiError, MimiModel, NotSupportedError } from "../mod.ts";
 import {
   adapt,
   VoiceActivity,
   VoiceReceiver,
   type VoiceReceiverOptions,
   type VoiceReceiverStats,
+  type VoiceReport,
   VoiceSender,
   type VoiceSenderOptions,
 } from "../src/rtc/mod.ts";
@@ -43,6 +44,8 @@ interface Talk {
   decoder?: VoiceDecoder;
   /** Whether somebody speaks in a frame. */
   speaks?(frame: number): boolean;
+  /** What the sender does with a report. */
+  onReport?(report: VoiceReport, sender: VoiceSender): void;
 }
 
 interface Result {
@@ -55,8 +58,6 @@ interface Result {
   bytes: number;
   /** Times at which each frame was first there, less those at which it was sent. */
   offsets: number[];
-  /** Seconds of reports' round trips. */
-  roundTrips: number[];
 }
 
 /** A call whose books are checked with every pull. */
@@ -71,7 +72,6 @@ function talk(rng: Random, { network, frames, drift, quantum, model = THIN, ...o
     packets: 0,
     bytes: 0,
     offsets: [],
-    roundTrips: [],
   };
   let out = 0, second = 0;
   runCall({
@@ -112,8 +112,8 @@ function talk(rng: Random, { network, frames, drift, quantum, model = THIN, ...o
       );
       result.delays.push({ time, delay, target: targetDelay });
       const report = receiver.report(time);
-      const round = report && sender.receive(report, time + 0.03)?.roundTrip;
-      if (round !== undefined) result.roundTrips.push(round);
+      const heard = report && sender.receive(report, time + 0.03);
+      if (heard) options.onReport?.(heard, sender);
     },
   });
   result.stats = receiver.stats;
@@ -342,6 +342,23 @@ test("pauses: a packet now and again, noise as loud as the sender says, and word
   }
 });
 
+test("pauses of any length are silent frames, not concealed ones, whatever is lost", () => {
+  const rng = random("long pauses"), period = 400, words = 60, speaks = (frame: number) => frame % period < words;
+  for (const loss of [0, 0.3]) {
+    const { stats } = talk(rng, {
+      network: { loss: randomLoss(rng, loss), delay: constantDelay(0.05) },
+      frames: 10 * period - 1,
+      speaks,
+    });
+    const { received, concealed, silent } = stats.frames, pauses = 9 * (period - words), spoken = 10 * words;
+    // The last pause is not over. Where the first packets of a pause are lost, concealment goes on until it fades.
+    if (loss === 0) assert.deepEqual([received, concealed], [spoken, 0]);
+    assert.ok(silent >= pauses * (loss === 0 ? 1 : 0.97), `${silent} silent of ${pauses}`);
+    assert.ok(concealed <= (spoken - received) + 10 * 10, `${concealed} concealed of ${spoken - received} lost`);
+    console.log(`${100 * loss} % lost: ${received} of ${spoken} frames of speech, ${concealed} concealed, ${silent} silent`);
+  }
+});
+
 test("activity: speech is found in its background, ends of words are kept, and a pause is a pause", async () => {
   const rng = random("activity"), speech = await sentence(), frame = MIMI.config.frameSize;
   for (const background of [1e-4, 3e-3]) {
@@ -445,8 +462,9 @@ test("reports: what the network does, and how long it takes there and back", () 
   assert.ok(Math.abs(report.burst - 4) < 0.6, `${report.burst}`);
   assert.ok(Math.abs(report.roundTrip! - 0.09) < 0.002, `${report.roundTrip}`);
   assert.ok(report.concealed > 0.1 && report.concealed < 0.2 && report.jitter < 0.001);
-  const next = sender.receive(receiver.report(5000 * STEP)!, 5000 * STEP)!;
-  assert.equal(next.loss, 0, "a report speaks of what happened since the one before");
+  const second = receiver.report(5000 * STEP)!, other = new VoiceSender(THIN);
+  assert.equal(other.receive(second, 0)!.loss, 0, "a report speaks of what happened since the one before");
+  assert.equal(sender.receive(second, 5000 * STEP)!.loss, report.loss / 2, "the sender goes by the mean of the last ones");
 });
 
 test("adapt: redundancy against loss, codebooks for the rest of the bitrate", () => {
@@ -463,8 +481,59 @@ test("adapt: redundancy against loss, codebooks for the rest of the bitrate", ()
   // Less follows only where it is clear.
   assert.deepEqual(at(0.008, 1, { numQuantizers: 8, redundancy: 1 }).redundancy, 1);
   assert.deepEqual(at(0.004, 1, { numQuantizers: 8, redundancy: 1 }).redundancy, 0);
-  for (const wrong of [{ bitrate: NaN }, { maxQuantizers: 9 }, { minQuantizers: 0 }, { maxRedundancy: 8 }]) {
-    assert.throws(() => at(0, 1, now, wrong), { code: "ERR_OUT_OF_RANGE" });
+  // A model with fewer codebooks, or fewer wanted, needs no word of the least.
+  assert.equal(adapt({ ...MIMI, numQuantizers: 3 }, { loss: 0, burst: 1 }, now, options).numQuantizers, 3);
+  assert.equal(at(0, 1, now, { maxQuantizers: 2 }).numQuantizers, 2);
+  for (
+    const [wrong, message] of [
+      [{ bitrate: NaN }, /bitrate must be a number of bits a second, got NaN/],
+      [{ maxQuantizers: 9 }, /maxQuantizers must be an integer from 1 to 8, got 9/],
+      [{ minQuantizers: 0 }, /minQuantizers must be an integer from 1 to 8, got 0/],
+      [{ maxRedundancy: 1.5 }, /maxRedundancy must be an integer from 0 to 7, got 1.5/],
+      [{ residual: 2 }, /residual must be a number from 0 to 1, got 2/],
+    ] as const
+  ) {
+    assert.throws(() => at(0, 1, now, wrong), (e) => isMimiError(e) && e.code === "ERR_OUT_OF_RANGE" && message.test(e.message));
+  }
+});
+
+test("a call that adapts: few frames stay lost, and redundancy does not change with every report", () => {
+  for (const [share, exact] of [[0, 1], [0.05, 0.99], [0.2, 0.985]]) {
+    const rng = random(`adapting, ${share} lost`), frames = 7500, changes: number[] = [];
+    let settings = { numQuantizers: 8, redundancy: 0 };
+    const { stats } = talk(rng, {
+      network: { loss: randomLoss(rng, share), delay: constantDelay(0.05) },
+      frames,
+      onReport(report, sender) {
+        const before = settings.redundancy;
+        settings = adapt(MIMI, report, settings, { bitrate: 10_000 });
+        sender.redundancy = settings.redundancy;
+        if (settings.redundancy !== before) changes.push(settings.redundancy);
+      },
+    });
+    const { received, recovered } = stats.frames, found = (received + recovered) / frames;
+    console.log(`${100 * share} %: ${(100 * found).toFixed(2)} % exact, ${changes.length} changes in 600 reports`);
+    assert.ok(found >= exact, `${found} of the frames`);
+    assert.ok(changes.length <= 90, `${changes.length} changes`);
+    if (share === 0) assert.equal(changes.length, 0);
+  }
+});
+
+test("nobody pulls for a while: what is played then is of now", () => {
+  for (const gap of [2, 4, 20]) {
+    const sender = new VoiceSender(THIN), receiver = new VoiceReceiver(THIN, { decoder: new SilentDecoder() });
+    const frames = 600;
+    for (let n = 0; n < frames; n++) {
+      const time = n * STEP;
+      for (const packet of sender.send(numbered(n), time)) receiver.push(packet, time);
+      if (time > 10 && time < 10 + gap) continue;
+      receiver.pull(THIN.config.frameSize, time);
+      assert.ok(receiver.stats.delay < 1.2 || time < 10 + gap + 0.2, `${receiver.stats.delay} s behind at ${time} s`);
+    }
+    const { received, concealed, skipped } = receiver.stats.frames;
+    assert.equal(concealed, 0, "they all came");
+    assert.ok(Math.abs(skipped - gap / STEP) < 3, `${skipped} skipped in ${gap} s`);
+    assert.ok(received + skipped >= frames - 3);
   }
 });
 

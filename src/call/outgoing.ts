@@ -167,10 +167,8 @@ export class OutgoingVoice<Events extends OutgoingVoiceEvents = OutgoingVoiceEve
 
   #adapt(report: Pick<VoiceReport, "loss" | "burst">): void {
     const now = { numQuantizers: this.numQuantizers, redundancy: this.redundancy };
-    const { bitrate } = this.#options,
-      maxQuantizers = this.#model.numQuantizers,
-      minQuantizers = Math.min(4, maxQuantizers);
-    const next = adapt(this.#model, report, now, { bitrate: bitrate!, minQuantizers, maxQuantizers });
+    const { bitrate } = this.#options, maxQuantizers = this.#model.numQuantizers;
+    const next = adapt(this.#model, report, now, { bitrate: bitrate!, maxQuantizers });
     this.numQuantizers = next.numQuantizers;
     this.redundancy = next.redundancy;
   }

@@ -12,7 +12,7 @@ import type { VoiceReport } from "./sender.ts";
 export interface AdaptOptions {
   /** Bits a second for voice packets, their headers included. */
   bitrate: number;
-  /** Codebooks at least and at most; default 4 and 8. */
+  /** Codebooks at least and at most; default 4 and 8, or what is loaded if that is less. */
   minQuantizers?: number;
   maxQuantizers?: number;
   /** Earlier frames in a packet, at most; default 3. Each may add a frame to the delay. */
@@ -34,6 +34,10 @@ export interface VoiceSettings {
  * A frame is lost with its packet, probability `loss`, and stays lost if the next packets are lost too. In a row of mean
  * length `burst` each further one is, with probability 1 - 1 / burst (Gilbert's model): `loss (1 - 1 / burst)^redundancy`.
  *
+ * Jitter and delay have no say: the receiver waits for what is late, and redundancy would not make it sooner. How many bits there
+ * are for all of it is the caller's to know.
+ *
+ * @param report what the network does; that of `VoiceSender.receive` is a mean over some seconds, as it should be.
  * @param now what is sent at present: less redundancy follows only where half of `residual` would do.
  * @throws {MimiRangeError} `ERR_OUT_OF_RANGE` for an option that is not usable.
  */
@@ -45,19 +49,20 @@ export function adapt(
 ): VoiceSettings {
   const where = "adapt";
   checkOptions(where, options, ["bitrate", "minQuantizers", "maxQuantizers", "maxRedundancy", "residual"]);
-  const { bitrate, minQuantizers = 4, maxQuantizers = 8, maxRedundancy = 3, residual = 0.01 } = options;
-  const check = (name: string, value: number, low: number, high: number) => {
-    if (typeof value === "number" && value >= low && value <= high) return;
-    throw new MimiRangeError(
-      "ERR_OUT_OF_RANGE",
-      `${where}: options.${name} must be from ${low} to ${high}, got ${describe(value)}.`,
-    );
+  const { bitrate, maxQuantizers = Math.min(8, model.numQuantizers), maxRedundancy = 3, residual = 0.01 } = options;
+  const { minQuantizers = Math.min(4, maxQuantizers) } = options;
+  const check = (name: string, value: number, is: boolean, expected: string) => {
+    if (is) return;
+    const what = `${where}: options.${name} must be ${expected}, got ${describe(value)}.`;
+    throw new MimiRangeError("ERR_OUT_OF_RANGE", what);
   };
-  check("bitrate", bitrate, 0, Number.MAX_VALUE);
-  check("maxQuantizers", maxQuantizers, 1, model.numQuantizers);
-  check("minQuantizers", minQuantizers, 1, maxQuantizers);
-  check("maxRedundancy", maxRedundancy, 0, MOST_REDUNDANCY);
-  check("residual", residual, 0, 1);
+  const checkInteger = (name: string, value: number, low: number, high: number) =>
+    check(name, value, Number.isInteger(value) && value >= low && value <= high, `an integer from ${low} to ${high}`);
+  check("bitrate", bitrate, Number.isFinite(bitrate) && bitrate >= 0, "a number of bits a second");
+  checkInteger("maxQuantizers", maxQuantizers, 1, model.numQuantizers);
+  checkInteger("minQuantizers", minQuantizers, 1, maxQuantizers);
+  checkInteger("maxRedundancy", maxRedundancy, 0, MOST_REDUNDANCY);
+  check("residual", residual, residual >= 0 && residual <= 1, "a number from 0 to 1");
 
   const { samplingRate, frameSize, codebookSize } = model.config, bits = bitsOf(codebookSize);
   const stays = 1 - 1 / Math.max(1, report.burst), left = (redundancy: number) => report.loss * stays ** redundancy;

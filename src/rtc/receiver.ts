@@ -118,6 +118,8 @@ export interface VoiceReceiverStats {
 const LOUD = 0.55, HOLD = 8, FADED = 12;
 /** Frames from one packet to the next that are believed at once, either way. */
 const JUMP = HELD / 2;
+/** Frames that wait, beyond those of the greatest delay, before some are left out. */
+const BACKLOG = 6;
 /** Frames after which their offsets are trusted more than `startDelay`. */
 const EARLY = 25;
 /** Seconds of delay more and less than the target that are left as they are, and those that are urgent to change. */
@@ -385,16 +387,19 @@ export class VoiceReceiver {
       this.#newest = frame;
       this.#newestAt = time;
     }
-    // Silent frames: those that the packet counts, or those since the one before if that was of the same pause.
+    // Frames this old are not played any more; what is known of them is about to be forgotten.
+    while (this.#next < this.#newest - JUMP) this.#pass();
+    // Silent frames: those that the packet counts, or those since the one before if that was of the same pause, but for as
+    // many as packets are missing: these may have been the first words.
     const before = this.#latest;
     let first = frame;
     if (packet.type === "noise") {
       this.#noise.setLevel(packet.level);
       first -= packet.silent;
       for (let i = Math.max(first + 1, frame - JUMP); i <= frame; i++) this.#frames.silence(i);
-    } else if (before?.type === "noise" && packet.sequence === ((before.sequence + 1) & 0xff)) {
-      const since = unwrap(before.frame, 16, frame);
-      for (let i = Math.max(since + 1, frame - JUMP); i < frame; i++) this.#frames.silence(i);
+    } else if (before?.type === "noise") {
+      const since = unwrap(before.frame, 16, frame), missing = (packet.sequence - before.sequence - 1) & 0xff;
+      for (let i = Math.max(since + 1, frame - JUMP); i < frame - missing; i++) this.#frames.silence(i);
     }
     this.#latest = packet;
     for (const [age, codes] of packet.frames.entries()) {
@@ -421,6 +426,8 @@ export class VoiceReceiver {
       const left = found === undefined ? PIECE : this.#due(found) - time;
       if (left > 0) return this.#wait(Math.min(PIECE, left));
       this.#start(found!, time);
+    } else if (this.#newest! - this.#next > this.#options.maxDelay / this.#step + BACKLOG) {
+      this.#start(this.#findStart(time) ?? this.#next, time); // nobody pulled for a while
     }
     if (this.#timeline.repair((frame) => this.#frames.codes(frame))) this.#seam = true;
     const known = this.#frames.get(this.#next);
@@ -448,17 +455,19 @@ export class VoiceReceiver {
   }
 
   #start(frame: number, time: number): void {
-    const { frames } = this.#stats;
-    for (; this.#next < frame; this.#next++) {
-      const known = this.#frames.get(this.#next);
-      if (this.#state === "idle" || known?.silent) frames.silent++;
-      else if (known?.codes) frames.skipped++;
-      else frames.concealed++;
-    }
+    while (this.#next < frame) this.#pass();
     this.#state = "playing";
     this.#concealed = this.#held = 0;
     this.#delay = time - frame * this.#step;
     this.#seam = true;
+  }
+
+  /** Counts a frame that is not played. */
+  #pass(): void {
+    const { frames } = this.#stats, known = this.#frames.get(this.#next++);
+    if (this.#state === "idle" || known?.silent) frames.silent++;
+    else if (known?.codes) frames.skipped++;
+    else frames.concealed++;
   }
 
   #pause(): void {

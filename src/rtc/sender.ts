@@ -38,7 +38,10 @@ export interface VoiceSenderOptions {
   falling?: boolean;
 }
 
-/** What a receiver reported. */
+/**
+ * What a receiver reported. `loss` and `burst` are those of about the last {@link LOOKBACK} reports: a second has too few packets
+ * to tell how many the network loses.
+ */
 export interface VoiceReport extends Omit<ReportPacket, "type" | "stream" | "frame" | "held"> {
   /** Seconds from sending a packet to hearing of it, without the time it took to report; undefined if unknown. */
   roundTrip: number | undefined;
@@ -50,6 +53,8 @@ const NOISE_EVERY = 5;
 const EAGER_HELLOS = 13;
 /** Frames whose sending time is remembered. */
 const SENT = 256;
+/** Reports that loss is averaged over, the older the less. */
+const LOOKBACK = 10;
 
 export class VoiceSender {
   /** Earlier frames in each packet. */
@@ -67,6 +72,10 @@ export class VoiceSender {
   #silent = 0;
   #sinceHello = Infinity;
   #answered = false;
+  #reports = 0;
+  /** Share of packets that are lost, and runs of such ones a packet: means over reports. */
+  #loss = 0;
+  #runs = 0;
   #refusal: InvalidStateError | NotSupportedError | undefined;
 
   /** @throws {MimiTypeError | MimiRangeError} for what is no model or option. */
@@ -171,10 +180,14 @@ export class VoiceSender {
     if (packet.type === "refuse") throw this.#refusal = this.#refused(packet);
     if (packet.type === "accept" || packet.type === "report") this.#answered = true;
     if (packet.type !== "report") return undefined;
-    const { loss, burst, concealed, jitter, delay, held } = packet, frame = unwrap(packet.frame, 16, this.#frame - 1);
+    const { concealed, jitter, delay, held } = packet, frame = unwrap(packet.frame, 16, this.#frame - 1);
     const sent = frame >= this.#frame - SENT && frame < this.#frame && frame >= 0 ? this.#sentAt[frame % SENT] : NaN;
     const roundTrip = Number.isNaN(sent) ? undefined : Math.max(0, time - sent - held);
-    return { loss, burst, concealed, jitter, delay, roundTrip };
+    const weight = 1 / Math.min(++this.#reports, LOOKBACK);
+    this.#loss += (packet.loss - this.#loss) * weight;
+    this.#runs += (packet.loss / packet.burst - this.#runs) * weight;
+    const burst = this.#runs > 0 ? Math.max(1, this.#loss / this.#runs) : 1;
+    return { loss: this.#loss, burst, concealed, jitter, delay, roundTrip };
   }
 
   #refused({ reason, version, fingerprint }: RefusePacket): InvalidStateError | NotSupportedError {

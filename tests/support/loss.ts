@@ -43,12 +43,14 @@ export function hear(
   model: MimiModel,
   frames: readonly Uint16Array[],
   lost: readonly boolean[],
-  { redundancy = 0, falling = false, repair = 4, wait = redundancy }: {
+  { redundancy = 0, falling = false, repair = 4, wait = redundancy, speaks = () => true }: {
     redundancy?: number;
     falling?: boolean;
     repair?: number;
     /** Frames that playing waits for. */
     wait?: number;
+    /** Whether somebody speaks in a frame; else it is not sent. */
+    speaks?(frame: number): boolean;
   } = {},
 ): Heard {
   const { frameSize, samplingRate } = model.config, step = frameSize / samplingRate, delay = wait * step;
@@ -58,9 +60,11 @@ export function hear(
   const pieces: Float32Array[] = [];
   for (let n = 0; n < frames.length + wait + 2; n++) {
     if (n < frames.length) {
-      const [last, ...hello] = sender.send({ data: frames[n], shape: [1, frames[n].length, 1] }, n * step).reverse();
-      for (const packet of hello) receiver.push(packet, n * step);
-      if (!lost[n]) receiver.push(last, n * step);
+      const codes = { data: frames[n], shape: [1, frames[n].length, 1] };
+      for (const packet of sender.send(codes, n * step, { active: speaks(n), level: -60 })) {
+        const hello = (packet[0] & 7) === 0;
+        if (hello || !lost[n]) receiver.push(packet, n * step);
+      }
       const answer = receiver.answer();
       if (answer) sender.receive(answer, n * step);
     }
