@@ -359,6 +359,41 @@ test("pauses of any length are silent frames, not concealed ones, whatever is lo
   }
 });
 
+test("frames that were skipped are silent, and the first word behind them is heard", () => {
+  const sender = new VoiceSender(THIN), heard: number[] = [];
+  const decoder = new SilentDecoder((codes) => codes.shape[1] === CODEBOOKS && heard.push(numberOf(codes)));
+  const receiver = new VoiceReceiver(THIN, { decoder });
+  const spoken: number[] = [];
+  let time = 0;
+  for (const skipped of [30, 100, 1000, 0]) {
+    for (let n = 0; n < 50; n++, time += STEP) {
+      spoken.push(sender.position);
+      for (const packet of sender.send(numbered(sender.position), time)) receiver.push(packet, time);
+      receiver.pull(THIN.config.frameSize, time);
+    }
+    sender.skip(skipped);
+    for (let n = 0; n < skipped; n++, time += STEP) receiver.pull(THIN.config.frameSize, time);
+  }
+  assert.deepEqual(heard, spoken.slice(0, heard.length));
+  assert.ok(heard.length >= spoken.length - 2, "all but those that are not due yet");
+  const { frames, packets } = receiver.stats;
+  // Concealment goes on until it fades, three times.
+  assert.ok(frames.concealed <= 36 && frames.silent + frames.concealed === 1130, JSON.stringify(frames));
+  assert.equal(packets.stray, 0);
+});
+
+test("a path or a sender that is suddenly seconds behind: heard again soon, with no more delay than before", () => {
+  const rng = random("seconds behind");
+  for (const behind of [0.7, 1, 8]) {
+    const { stats, delays } = talk(rng, {
+      network: { loss: noLoss, delay: handover(20, constantDelay(0.05), constantDelay(0.05 + behind)) },
+      frames: 1000,
+    });
+    assert.ok(stats.frames.received > 1000 - 50, `${behind} s: ${JSON.stringify(stats.frames)}`);
+    assert.ok(delays.at(-1)!.delay < 0.15, `${delays.at(-1)!.delay} s`);
+  }
+});
+
 test("activity: speech is found in its background, ends of words are kept, and a pause is a pause", async () => {
   const rng = random("activity"), speech = await sentence(), frame = MIMI.config.frameSize;
   for (const background of [1e-4, 3e-3]) {
@@ -626,6 +661,18 @@ test("after a gap the decoder finds its way back", () => {
   });
   console.log(`SNR after the gap: ${error.slice(13, 25).map((v) => v.toFixed(0)).join(" ")} dB`);
   assert.ok(mean(error.slice(16, 30)) > mean(error.slice(10, 13)) + 6);
+});
+
+test("words behind a pause that was not sent sound as if it had been", async () => {
+  const words = Math.ceil(speech.length / 1920), pause = 25, again = words + pause;
+  const audio = random("joins").floats((again + words) * 1920, 1e-3);
+  for (const start of [0, again]) speech.forEach((v, i) => audio[start * 1920 + i] += v);
+  const all = await framesOf(mini, audio, 8), sent = (await decodeClean(mini, all)).subarray(again * 1920);
+  const { audio: heard, stats } = hear(mini, all, all.map(() => false), { speaks: (n) => n < words || n >= again });
+  assert.equal(stats.frames.silent, pause);
+  const s = stoi(sent, heard.subarray(again * 1920), 24000), m = melDistance(sent, heard.subarray(again * 1920), 24000);
+  console.log(`STOI ${s.toFixed(3)}, mel distance ${m.toFixed(2)} dB`);
+  assert.ok(s > 0.99 && m < 0.5);
 });
 
 for (const burst of [3, 8]) {

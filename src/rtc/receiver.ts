@@ -120,6 +120,8 @@ const LOUD = 0.55, HOLD = 8, FADED = 12;
 const JUMP = HELD / 2;
 /** Frames that wait, beyond those of the greatest delay, before some are left out. */
 const BACKLOG = 6;
+/** Seconds in which all packets come too late, before what was known of the network is given up. */
+const PATIENCE = 1;
 /** Frames after which their offsets are trusted more than `startDelay`. */
 const EARLY = 25;
 /** Seconds of delay more and less than the target that are left as they are, and those that are urgent to change. */
@@ -156,6 +158,8 @@ export class VoiceReceiver {
   #newestAt = 0;
   /** The last packet, in the order of coming. */
   #latest: VoicePacket | NoisePacket | undefined;
+  /** When the first packet came since which all came later than the greatest delay allows. */
+  #lateSince: number | undefined;
   /** A frame far away; another one near it is needed to believe it. */
   #far: number | undefined;
 
@@ -364,42 +368,47 @@ export class VoiceReceiver {
     this.#offsets.reset();
     this.#reception.reset();
     this.#timeline.reset();
-    this.#newest = this.#far = this.#latest = undefined;
+    this.#newest = this.#far = this.#latest = this.#lateSince = undefined;
     this.#concealed = this.#held = 0;
     if (this.#state === "playing") this.#pause();
   }
 
   #take(packet: VoicePacket | NoisePacket, time: number): void {
     const frame = this.#newest === undefined ? packet.frame : unwrap(packet.frame, 16, this.#newest);
+    const before = this.#latest, missing = before && (packet.sequence - before.sequence - 1) & 0xff;
     if (this.#newest !== undefined && Math.abs(frame - this.#newest) > JUMP) {
-      const believed = this.#far !== undefined && Math.abs(frame - this.#far) < JUMP && frame !== this.#far;
+      const skipped = missing === 0 && frame > this.#newest;
+      const believed = skipped ||
+        (this.#far !== undefined && Math.abs(frame - this.#far) < JUMP && frame !== this.#far);
       this.#far = frame;
-      this.#stats.packets.stray++;
-      if (!believed) return;
-      if (this.#state !== "idle") this.#stats.frames.concealed += Math.max(0, frame - this.#next);
+      if (!believed) {
+        this.#stats.packets.stray++;
+        return;
+      }
+      if (this.#state !== "idle") this.#stats.frames[skipped ? "silent" : "concealed"] += Math.max(0, frame - this.#next);
       this.#begin();
     }
     this.#far = undefined;
     if (this.#newest === undefined) this.#next = frame;
     if (!this.#reception.add(packet.sequence, frame, time - frame * this.#step)) return;
     this.#stats.packets.taken++;
+    this.#follow(time - frame * this.#step, time);
     if (this.#newest === undefined || frame > this.#newest) {
       this.#newest = frame;
       this.#newestAt = time;
     }
     // Frames this old are not played any more; what is known of them is about to be forgotten.
     while (this.#next < this.#newest - JUMP) this.#pass();
-    // Silent frames: those that the packet counts, or those since the one before if that was of the same pause, but for as
-    // many as packets are missing: these may have been the first words.
-    const before = this.#latest;
+    // Silent frames: those that the packet counts, or those since the one before where no packet is missing. In a pause, all but
+    // as many as packets are missing: these may have been the first words.
     let first = frame;
     if (packet.type === "noise") {
       this.#noise.setLevel(packet.level);
       first -= packet.silent;
       for (let i = Math.max(first + 1, frame - JUMP); i <= frame; i++) this.#frames.silence(i);
-    } else if (before?.type === "noise") {
-      const since = unwrap(before.frame, 16, frame), missing = (packet.sequence - before.sequence - 1) & 0xff;
-      for (let i = Math.max(since + 1, frame - JUMP); i < frame - missing; i++) this.#frames.silence(i);
+    } else if (before && (missing === 0 || before.type === "noise")) {
+      const since = unwrap(before.frame, 16, frame);
+      for (let i = Math.max(since + 1, frame - JUMP); i < frame - missing!; i++) this.#frames.silence(i);
     }
     this.#latest = packet;
     for (const [age, codes] of packet.frames.entries()) {
@@ -408,6 +417,17 @@ export class VoiceReceiver {
         this.#offsets.add(time - (first - age) * this.#step);
         if (first - age < this.#next) this.#stats.late.frames++;
       }
+    }
+  }
+
+  /** Goes by what comes now, if nothing has come within the greatest delay for a while: the path or the sender's time is another. */
+  #follow(offset: number, time: number): void {
+    const { least } = this.#offsets;
+    if (offset <= least + this.#options.maxDelay + this.#span) this.#lateSince = undefined;
+    else if (time - (this.#lateSince ??= time) > PATIENCE) {
+      this.#offsets.reset();
+      this.#offsets.add(offset);
+      this.#lateSince = undefined;
     }
   }
 

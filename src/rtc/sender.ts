@@ -39,7 +39,7 @@ export interface VoiceSenderOptions {
 }
 
 /**
- * What a receiver reported. `loss` and `burst` are those of about the last {@link LOOKBACK} reports: a second has too few packets
+ * What a receiver reported. `loss` and `burst` are means over about ten reports: a second has too few packets
  * to tell how many the network loses.
  */
 export interface VoiceReport extends Omit<ReportPacket, "type" | "stream" | "frame" | "held"> {
