@@ -355,7 +355,9 @@ test("pauses of any length are silent frames, not concealed ones, whatever is lo
     if (loss === 0) assert.deepEqual([received, concealed], [spoken, 0]);
     assert.ok(silent >= pauses * (loss === 0 ? 1 : 0.97), `${silent} silent of ${pauses}`);
     assert.ok(concealed <= (spoken - received) + 10 * 10, `${concealed} concealed of ${spoken - received} lost`);
-    console.log(`${100 * loss} % lost: ${received} of ${spoken} frames of speech, ${concealed} concealed, ${silent} silent`);
+    console.log(
+      `${100 * loss} % lost: ${received} of ${spoken} frames of speech, ${concealed} concealed, ${silent} silent`,
+    );
   }
 });
 
@@ -499,7 +501,11 @@ test("reports: what the network does, and how long it takes there and back", () 
   assert.ok(report.concealed > 0.1 && report.concealed < 0.2 && report.jitter < 0.001);
   const second = receiver.report(5000 * STEP)!, other = new VoiceSender(THIN);
   assert.equal(other.receive(second, 0)!.loss, 0, "a report speaks of what happened since the one before");
-  assert.equal(sender.receive(second, 5000 * STEP)!.loss, report.loss / 2, "the sender goes by the mean of the last ones");
+  assert.equal(
+    sender.receive(second, 5000 * STEP)!.loss,
+    report.loss / 2,
+    "the sender goes by the mean of the last ones",
+  );
 });
 
 test("adapt: redundancy against loss, codebooks for the rest of the bitrate", () => {
@@ -528,7 +534,10 @@ test("adapt: redundancy against loss, codebooks for the rest of the bitrate", ()
       [{ residual: 2 }, /residual must be a number from 0 to 1, got 2/],
     ] as const
   ) {
-    assert.throws(() => at(0, 1, now, wrong), (e) => isMimiError(e) && e.code === "ERR_OUT_OF_RANGE" && message.test(e.message));
+    assert.throws(
+      () => at(0, 1, now, wrong),
+      (e) => isMimiError(e) && e.code === "ERR_OUT_OF_RANGE" && message.test(e.message),
+    );
   }
 });
 

@@ -368,7 +368,8 @@ export class VoiceReceiver {
     this.#offsets.reset();
     this.#reception.reset();
     this.#timeline.reset();
-    this.#newest = this.#far = this.#latest = this.#lateSince = undefined;
+    this.#newest = this.#far = this.#latest = undefined;
+    this.#lateSince = undefined;
     this.#concealed = this.#held = 0;
     if (this.#state === "playing") this.#pause();
   }
@@ -385,7 +386,9 @@ export class VoiceReceiver {
         this.#stats.packets.stray++;
         return;
       }
-      if (this.#state !== "idle") this.#stats.frames[skipped ? "silent" : "concealed"] += Math.max(0, frame - this.#next);
+      if (this.#state !== "idle") {
+        this.#stats.frames[skipped ? "silent" : "concealed"] += Math.max(0, frame - this.#next);
+      }
       this.#begin();
     }
     this.#far = undefined;
