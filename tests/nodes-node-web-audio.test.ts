@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { MimiModel, NotSupportedError } from "../mod.ts";
 import { defineMimiNodes, registerMimi } from "../src/nodes/mod.ts";
 import { testPath } from "./support/files.ts";
-import { api, nodeWebAudio } from "./support/node-web-audio.ts";
+import { api, inContext, nodeWebAudio } from "./support/node-web-audio.ts";
 import { automation, bypass, exact, loss, type Renderer } from "./support/offline-suite.ts";
 import { random } from "./support/random.ts";
 import { render, type Stage } from "./support/renders.ts";
@@ -33,8 +33,11 @@ test("a model in a worker; the embedded one", async () => {
   const mini = await MimiModel.fromPretrained("mini"),
     worker = await MimiModel.fromPretrained("mini", { worker: true });
   const source = [rng.floats(1000, 0.5)], branches: Stage[][] = [[{ kind: "pair" }], [{ kind: "codec" }]];
-  await exact(renderer(worker), mini, { rate: 24000, source, branches });
-  worker.close();
+  try {
+    await exact(renderer(worker), mini, { rate: 24000, source, branches });
+  } finally {
+    worker.close();
+  }
 });
 
 test("parameters", async () => {
@@ -43,101 +46,119 @@ test("parameters", async () => {
   await loss(renderer(tiny), tiny, rng);
 });
 
-test("what an offline context refuses", async () => {
-  const { OfflineAudioContext, AudioWorkletNode } = api;
-  const { MimiEncoderNode, MimiDecoderNode, MimiCodecNode } = defineMimiNodes(AudioWorkletNode);
-  const context = new OfflineAudioContext({ length: 128, sampleRate: 24000 });
-  assert.throws(() => new MimiCodecNode(context), { code: "ERR_INVALID_STATE" });
-  await registerMimi(context, { model: tiny });
-  const encoder = new MimiEncoderNode(context), other = new MimiEncoderNode(context);
-  const decoder = new MimiDecoderNode(context), codec = new MimiCodecNode(context);
-  const members: (() => unknown)[] = [
-    () => encoder.readable,
-    () => decoder.writable,
-    () => decoder.stats,
-    () => decoder.playedFrames,
-    () => decoder.bufferedFrames,
-    () => decoder.enqueue([[[0]]]),
-    () => decoder.clear(),
-    () => codec.stats,
-  ];
-  for (const member of members) assert.throws(member, NotSupportedError);
-  for (const node of [encoder, decoder, codec]) await assert.rejects(node.restart(), NotSupportedError);
-  await assert.rejects(encoder.getStats(), NotSupportedError);
-  await assert.rejects(decoder.end(), NotSupportedError);
+test("what an offline context refuses", () =>
+  inContext(async (context) => {
+    const { MimiEncoderNode, MimiDecoderNode, MimiCodecNode } = defineMimiNodes(api.AudioWorkletNode);
+    assert.throws(() => new MimiCodecNode(context), { code: "ERR_INVALID_STATE" });
+    await registerMimi(context, { model: tiny });
+    const encoder = new MimiEncoderNode(context), other = new MimiEncoderNode(context);
+    const decoder = new MimiDecoderNode(context), codec = new MimiCodecNode(context);
+    const members: (() => unknown)[] = [
+      () => encoder.readable,
+      () => decoder.writable,
+      () => decoder.stats,
+      () => decoder.playedFrames,
+      () => decoder.bufferedFrames,
+      () => decoder.enqueue([[[0]]]),
+      () => decoder.clear(),
+      () => codec.stats,
+    ];
+    for (const member of members) assert.throws(member, NotSupportedError);
+    for (const node of [encoder, decoder, codec]) await assert.rejects(node.restart(), NotSupportedError);
+    await assert.rejects(encoder.getStats(), NotSupportedError);
+    await assert.rejects(decoder.end(), NotSupportedError);
 
-  encoder.connect(decoder);
-  assert.throws(() => other.connect(decoder), NotSupportedError);
-  encoder.disconnect(decoder);
-  other.connect(decoder);
-  other.disconnect();
-  encoder.connect(decoder);
-  decoder.close();
-  assert.throws(() => encoder.connect(decoder), { code: "ERR_INVALID_STATE" });
+    encoder.connect(decoder);
+    assert.throws(() => other.connect(decoder), NotSupportedError);
+    encoder.disconnect(decoder);
+    other.connect(decoder);
+    other.disconnect();
+    encoder.connect(decoder);
+    decoder.close();
+    assert.throws(() => encoder.connect(decoder), { code: "ERR_INVALID_STATE" });
 
-  for (
-    const [options, code] of [
-      [{ seed: 1.5 }, "ERR_OUT_OF_RANGE"],
-      [{ seed: -1 }, "ERR_OUT_OF_RANGE"],
-      [{ loss: 1.1 }, "ERR_OUT_OF_RANGE"],
-      [{ bypass: true }, "ERR_OUT_OF_RANGE"],
-      [{ channelCount: 3 }, "ERR_OUT_OF_RANGE"],
-      [{ buffer: NaN }, "ERR_OUT_OF_RANGE"],
-      [{ numQuantizers: 99 }, "ERR_NUM_QUANTIZERS"],
-      [{ quality: 1 }, "ERR_INVALID_ARGUMENT"],
-    ] as const
-  ) {
-    assert.throws(() => new MimiCodecNode(context, options as object), { code });
-  }
+    for (
+      const [options, code] of [
+        [{ seed: 1.5 }, "ERR_OUT_OF_RANGE"],
+        [{ seed: -1 }, "ERR_OUT_OF_RANGE"],
+        [{ loss: 1.1 }, "ERR_OUT_OF_RANGE"],
+        [{ bypass: true }, "ERR_OUT_OF_RANGE"],
+        [{ channelCount: 3 }, "ERR_OUT_OF_RANGE"],
+        [{ buffer: NaN }, "ERR_OUT_OF_RANGE"],
+        [{ numQuantizers: 99 }, "ERR_NUM_QUANTIZERS"],
+        [{ quality: 1 }, "ERR_INVALID_ARGUMENT"],
+      ] as const
+    ) {
+      assert.throws(() => new MimiCodecNode(context, options as object), { code });
+    }
 
-  const half = await MimiModel.fromPretrained(TINY, { part: "decoder" });
-  await registerMimi(context, { model: half });
-  for (const Node of [MimiEncoderNode, MimiCodecNode]) {
-    assert.throws(() => new Node(context), {
-      code: "ERR_INVALID_STATE",
-      message: /encoder is not loaded/,
+    const half = await MimiModel.fromPretrained(TINY, { part: "decoder" });
+    await registerMimi(context, { model: half });
+    for (const Node of [MimiEncoderNode, MimiCodecNode]) {
+      assert.throws(() => new Node(context), {
+        code: "ERR_INVALID_STATE",
+        message: /encoder is not loaded/,
+      });
+    }
+    new MimiDecoderNode(context);
+    half.close();
+    assert.throws(() => new MimiDecoderNode(context), { code: "ERR_INVALID_STATE" });
+    await assert.rejects(registerMimi(context, { model: half }), { code: "ERR_INVALID_STATE" });
+    await assert.rejects(registerMimi(context, { model: tiny, addModule: 1 as never }), {
+      code: "ERR_INVALID_ARGUMENT",
     });
-  }
-  new MimiDecoderNode(context);
-  half.close();
-  assert.throws(() => new MimiDecoderNode(context), { code: "ERR_INVALID_STATE" });
-  await assert.rejects(registerMimi(context, { model: half }), { code: "ERR_INVALID_STATE" });
-  await assert.rejects(registerMimi(context, { model: tiny, addModule: 1 as never }), { code: "ERR_INVALID_ARGUMENT" });
-  await context.startRendering(); // ends its thread
-});
+  }));
 
 test("a live context: codes come, and a codec node plays", async () => {
   const { AudioContext, AudioWorkletNode, OscillatorNode } = api;
   const { MimiEncoderNode, MimiDecoderNode, MimiCodecNode } = defineMimiNodes(AudioWorkletNode);
   const model = await MimiModel.fromPretrained(TINY, { worker: true });
   const context = new AudioContext({ sampleRate: 24000, sinkId: { type: "none" } } as AudioContextOptions);
-  await registerMimi(context, { model });
-  const tone = new OscillatorNode(context), errors: unknown[] = [];
-  const encoder = new MimiEncoderNode(context),
-    decoder = new MimiDecoderNode(context),
-    codec = new MimiCodecNode(context);
-  for (const node of [encoder, decoder, codec]) {
-    node.addEventListener("error", (event) => errors.push((event as ErrorEvent).error));
+  const errors: unknown[] = [];
+  let closing: Promise<void> | undefined;
+  const close = () => closing ??= context.close(); // ends what waits below
+  const tooLong = setTimeout(close, 60_000);
+  try {
+    await registerMimi(context, { model });
+    const tone = new OscillatorNode(context), encoder = new MimiEncoderNode(context);
+    const decoder = new MimiDecoderNode(context), codec = new MimiCodecNode(context);
+    for (const node of [encoder, decoder, codec]) {
+      node.addEventListener("error", (event) => {
+        errors.push((event as ErrorEvent).error);
+        void close();
+      });
+    }
+    tone.connect(encoder).connect(decoder).connect(context.destination);
+    tone.connect(codec).connect(context.destination);
+    tone.start();
+    const reader = encoder.readable.getReader();
+    for (const index of [0, 1]) {
+      const { value } = await reader.read();
+      assert.deepEqual(errors, []);
+      assert.deepEqual([value?.index, value?.codes.shape], [index, [1, tiny.numQuantizers, 1]]);
+    }
+    while (!closing && codec.stats.frames < 1) await new Promise((resolve) => setTimeout(resolve, 20));
+    assert.deepEqual(errors, []);
+    assert.ok(codec.stats.frames >= 1, "the codec node had a frame within a minute");
+    await close();
+    assert.equal((await reader.read()).done, true, "its end is the context's");
+  } finally {
+    clearTimeout(tooLong);
+    await close();
+    model.close();
   }
-  tone.connect(encoder).connect(decoder).connect(context.destination);
-  tone.connect(codec).connect(context.destination);
-  tone.start();
-  const reader = encoder.readable.getReader();
-  for (const index of [0, 1]) {
-    const { codes, index: here } = (await reader.read()).value!;
-    assert.deepEqual([here, codes.shape], [index, [1, tiny.numQuantizers, 1]]);
-  }
-  while (codec.stats.frames < 1) await new Promise((resolve) => setTimeout(resolve, 20));
-  await context.close();
-  assert.equal((await reader.read()).done, true, "its end is the context's");
-  model.close();
-  assert.deepEqual(errors, []);
 });
 
 const bun = "Bun" in globalThis && "Bun cannot send the error of the thread that node-web-audio-api starts";
-test(`a module that cannot be loaded${bun ? ` (skipped: ${bun})` : ""}`, { skip: bun }, async () => {
-  const context = new api.OfflineAudioContext({ length: 128, sampleRate: 24000 });
-  const missing = registerMimi(context, { model: tiny, workletUrl: testPath("no-such-worklet.js") });
-  await assert.rejects(missing, { code: "ERR_WORKLET", message: /no-such-worklet\.js cannot be loaded .* workletUrl/ });
-  await context.startRendering(); // ends its thread
-});
+test(
+  `a module that cannot be loaded${bun ? ` (skipped: ${bun})` : ""}`,
+  { skip: bun },
+  () =>
+    inContext(async (context) => {
+      const missing = registerMimi(context, { model: tiny, workletUrl: testPath("no-such-worklet.js") });
+      await assert.rejects(missing, {
+        code: "ERR_WORKLET",
+        message: /no-such-worklet\.js cannot be loaded .* workletUrl/,
+      });
+    }),
+);

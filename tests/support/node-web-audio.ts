@@ -6,3 +6,15 @@ export const api: typeof import("node-web-audio-api") = await import("node-web-a
 
 /** For renders. */
 export const nodeWebAudio: WebAudio = api as unknown as WebAudio;
+
+/** An offline context; whatever becomes of the body, its thread ends, for which the process would wait. */
+export async function inContext(
+  body: (context: InstanceType<typeof api.OfflineAudioContext>) => Promise<void>,
+): Promise<void> {
+  const context = new api.OfflineAudioContext({ length: 128, sampleRate: 24000 });
+  try {
+    await body(context);
+  } finally {
+    await context.startRendering();
+  }
+}

@@ -72,37 +72,39 @@ export async function render(
     sampleRate: rate,
     ...(quantum && { renderSizeHint: quantum }),
   });
-  await registerMimi(context, { model, ...register });
-  const nodes = defineMimiNodes(audio.AudioWorkletNode);
-  const errors: string[] = [],
-    buffer = new audio.AudioBuffer({
-      numberOfChannels: source.length,
-      length: source[0].length,
-      sampleRate: rate,
-    });
-  source.forEach((samples, c) => buffer.copyToChannel(samples, c));
-  const player = new audio.AudioBufferSourceNode(context, { buffer });
-  const order = <T>(items: readonly T[]): T[] => reversed ? [...items].reverse() : [...items];
-  const end = wide ? undefined : new audio.ChannelMergerNode(context, { numberOfInputs: branches.length });
-  const late: number[] = [];
-  for (const [b, stages] of order([...branches.entries()])) {
-    const made = order(stages).map((stage) => make(nodes, context, stage, errors, reversed));
-    const chain = order(made), links: (() => void)[] = [() => player.connect(chain[0].input)];
-    chain.forEach(({ inner, output }, s) => {
-      links.push(...inner);
-      const next = chain[s + 1];
-      links.push(() => {
-        if (next) output.connect(next.input);
-        else if (end) output.connect(end, 0, b);
-        else output.connect(context.destination);
+  const errors: string[] = [], late: number[] = [];
+  // deno-lint-ignore no-explicit-any
+  let rendered: any;
+  try {
+    await registerMimi(context, { model, ...register });
+    const nodes = defineMimiNodes(audio.AudioWorkletNode);
+    const { length } = source[0],
+      buffer = new audio.AudioBuffer({ numberOfChannels: source.length, length, sampleRate: rate });
+    source.forEach((samples, c) => buffer.copyToChannel(samples, c));
+    const player = new audio.AudioBufferSourceNode(context, { buffer });
+    const order = <T>(items: readonly T[]): T[] => reversed ? [...items].reverse() : [...items];
+    const end = wide ? undefined : new audio.ChannelMergerNode(context, { numberOfInputs: branches.length });
+    for (const [b, stages] of order([...branches.entries()])) {
+      const made = order(stages).map((stage) => make(nodes, context, stage, errors, reversed));
+      const chain = order(made), links: (() => void)[] = [() => player.connect(chain[0].input)];
+      chain.forEach(({ inner, output }, s) => {
+        links.push(...inner);
+        const next = chain[s + 1];
+        links.push(() => {
+          if (next) output.connect(next.input);
+          else if (end) output.connect(end, 0, b);
+          else output.connect(context.destination);
+        });
       });
-    });
-    for (const link of order(links)) link();
-    late[b] = Math.round(made.reduce((sum, { latency }) => sum + latency, 0) * rate);
+      for (const link of order(links)) link();
+      late[b] = Math.round(made.reduce((sum, { latency }) => sum + latency, 0) * rate);
+    }
+    end?.connect(context.destination);
+    player.start(0);
+  } finally {
+    // Where that failed too: a program waits for the thread that a context of node-web-audio-api has until then.
+    rendered = await context.startRendering();
   }
-  end?.connect(context.destination);
-  player.start(0);
-  const rendered = await context.startRendering();
   const channels = Array.from({ length: rendered.numberOfChannels }, (_, c) => {
     const samples = new Float32Array(rendered.length);
     rendered.copyFromChannel(samples, c);
