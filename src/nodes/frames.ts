@@ -7,6 +7,7 @@
 import type { AudioCodes, AudioCodesInput } from "../core/codes.ts";
 import type { MimiConfig } from "../core/config.ts";
 import type { DecodeOutput } from "../core/codec-model.ts";
+import { levelOf } from "../core/level.ts";
 import { andThen, type Maybe } from "../core/maybe.ts";
 import { Resampler } from "../core/resample.ts";
 import { type Concealer, RepeatConcealer } from "./conceal.ts";
@@ -38,21 +39,25 @@ export interface FrameSettings {
   loss: number;
 }
 
+/** Takes a frame's codes, the settings that it was coded with, and its loudness in dB of full scale. */
+export type FrameSink = (codes: Uint16Array, settings: FrameSettings, level: number) => Maybe<void>;
+
 /** Audio in pieces of any length to frames. */
 export class FrameEncoder {
   readonly #model: FrameModel;
   readonly #encoder: EncoderHandle;
   readonly #resampler: Resampler;
-  readonly #emit: (codes: Uint16Array, settings: FrameSettings) => Maybe<void>;
-  /** Samples of the next frame that are encoded, and the settings of it and those after it. */
+  readonly #emit: FrameSink;
+  /** Samples of the next frame that are encoded, the sum of their squares, and the settings of it and those after it. */
   #filled = 0;
+  #energy = 0;
   #settings: FrameSettings[] = [];
 
   constructor(
     model: FrameModel,
     encoder: EncoderHandle,
     sampleRate: number,
-    emit: (codes: Uint16Array, settings: FrameSettings) => Maybe<void>,
+    emit: FrameSink,
   ) {
     this.#model = model;
     this.#encoder = encoder;
@@ -62,7 +67,7 @@ export class FrameEncoder {
 
   /** A new stream begins. */
   reset(): Maybe<void> {
-    this.#filled = 0;
+    this.#filled = this.#energy = 0;
     this.#settings = [];
     this.#resampler.reset();
     return this.#encoder.reset();
@@ -83,8 +88,15 @@ export class FrameEncoder {
     const numQuantizers = Math.min(most, Math.max(numSemanticQuantizers, asked));
     return andThen(this.#encoder.encode(piece, { numQuantizers }), ({ data }) => {
       this.#filled = (this.#filled + piece.length) % frameSize;
-      return andThen(data.length > 0 ? this.#emit(data, this.#settings.shift()!) : undefined, () => this.#encode(rest));
+      for (const v of piece) this.#energy += v * v;
+      return andThen(data.length > 0 ? this.#whole(data) : undefined, () => this.#encode(rest));
     });
+  }
+
+  #whole(codes: Uint16Array): Maybe<void> {
+    const level = levelOf(this.#energy / this.#model.config.frameSize);
+    this.#energy = 0;
+    return this.#emit(codes, this.#settings.shift()!, level);
   }
 }
 

@@ -5,10 +5,11 @@
  */
 import { RingBuffer } from "ringbuf.js";
 import type { MimiModel } from "../core/model.ts";
-import { levelOf } from "../core/level.ts";
 import { Resampler } from "../core/resample.ts";
 import { errorToData } from "../engine/protocol.ts";
+import { CaptureReader } from "./capture-reader.ts";
 import { CodecTask } from "./codec-task.ts";
+import { FrameEncoder } from "./frames.ts";
 import type {
   AudioLink,
   DecoderSetup,
@@ -39,12 +40,10 @@ const isFrame = (item: Uint16Array | number): item is Uint16Array => typeof item
 const ringOf = ({ ring }: AudioLink) => ring && new RingBuffer(ring, Float32Array);
 
 class EncoderTask {
-  readonly #model: MimiModel;
   readonly #control: MessagePort;
   readonly #link: AudioLink;
-  readonly #ring: RingBuffer | undefined;
+  readonly #capture: CaptureReader;
   readonly #encoder: ReturnType<MimiModel["createEncoder"]>;
-  readonly #resampler: Resampler;
   /** Samples of the context that a frame is long, whole or not. */
   readonly #frame: number;
   readonly #sampleRate: number;
@@ -52,33 +51,39 @@ class EncoderTask {
   #last: Promise<void> = Promise.resolve();
   #reader: number | undefined;
   readonly #links = new Map<number, MessagePort>();
-  /** Samples of the context that were read, of this stretch and in all. */
-  #read = 0;
-  #total = 0;
   /** First sample of the first stretch and of this one; index of this one's first frame, and of the next frame. */
   #origin: number | undefined;
   #at = 0;
   #first = 0;
   #index = 0;
-  /** Samples at the model's rate that the next frame has, and the codebooks of it and the frames after it. */
-  #filled = 0;
-  /** Sum of their squares. */
-  #energy = 0;
-  #quantizers: number[] = [];
-  readonly #stats = { frames: 0, nonFiniteSamples: 0, lostSamples: 0 };
+  /** Frames that were emitted. */
+  #frames = 0;
 
   constructor(model: MimiModel, { sampleRate }: EncoderSetup, control: MessagePort, link: AudioLink) {
     const { samplingRate, frameSize } = model.config;
-    this.#model = model;
     this.#control = control;
     this.#link = link;
-    this.#ring = ringOf(link);
-    this.#encoder = model.createEncoder();
-    this.#resampler = new Resampler({ from: sampleRate, to: samplingRate });
     this.#frame = frameSize * sampleRate / samplingRate;
     this.#sampleRate = sampleRate;
+    this.#encoder = model.createEncoder();
+    const frames = new FrameEncoder(
+      model,
+      this.#encoder,
+      sampleRate,
+      (codes, _settings, level) => this.#emit(codes, level),
+    );
+    this.#capture = new CaptureReader(ringOf(link), {
+      start: (at) => {
+        this.#origin ??= at;
+        this.#at = at;
+        this.#index = this.#first = Math.max(this.#index, Math.ceil((at - this.#origin) / this.#frame));
+        return frames.reset();
+      },
+      audio: (samples, settings) => frames.process(samples, settings),
+      read: (samples) => link.port.postMessage({ type: "read", samples } satisfies ToCapture),
+    });
     link.port.onmessage = ({ data }: MessageEvent<FromCapture>) => {
-      this.#last = this.#last.then(() => this.#capture(data)).catch((error) => this.#fail(error));
+      this.#last = this.#last.then(() => this.#capture.take(data)).catch((error) => this.#fail(error));
     };
     control.onmessage = ({ data }: MessageEvent<ToEncoderTask>) => this.#order(data);
   }
@@ -96,7 +101,7 @@ class EncoderTask {
         this.#links.delete(message.id);
         break;
       case "stats":
-        return this.#tell({ type: "stats", id: message.id, stats: { ...this.#stats } });
+        return this.#tell({ type: "stats", id: message.id, stats: { ...this.#capture.stats, frames: this.#frames } });
       case "close":
         for (const port of [...this.#links.values(), this.#link.port, this.#control]) port.close();
         return this.#encoder.close();
@@ -106,57 +111,12 @@ class EncoderTask {
     );
   }
 
-  async #capture(message: FromCapture): Promise<void> {
-    if (message.type === "lost") return void (this.#stats.lostSamples += message.samples);
-    if (message.type === "start") {
-      this.#origin ??= message.at;
-      this.#at = message.at;
-      this.#index = this.#first = Math.max(this.#index, Math.ceil((message.at - this.#origin) / this.#frame));
-      this.#ring?.pop(new Float32Array(message.skip), message.skip);
-      this.#total += message.skip;
-      this.#read = 0;
-      this.#filled = this.#energy = 0;
-      this.#quantizers = [];
-      this.#resampler.reset();
-      return await this.#encoder.reset();
-    }
-    this.#quantizers.push(...message.quantizers);
-    this.#stats.nonFiniteSamples += message.nonFinite;
-    let { samples } = message;
-    if (!samples) {
-      samples = new Float32Array(message.written - this.#read);
-      this.#ring!.pop(samples, samples.length);
-    }
-    this.#read += samples.length;
-    this.#total += samples.length;
-    await this.#encode(this.#resampler.process(samples));
-    this.#link.port.postMessage({ type: "read", samples: this.#total } satisfies ToCapture);
-  }
-
-  /** Encodes no more than a frame at a time, as each has its own number of codebooks. */
-  async #encode(audio: Float32Array): Promise<void> {
-    const { frameSize, numSemanticQuantizers } = this.#model.config;
-    for (let at = 0; at < audio.length;) {
-      const piece = audio.subarray(at, at + frameSize - this.#filled);
-      const asked = Math.round(this.#quantizers[0] ?? this.#model.numQuantizers);
-      const numQuantizers = Math.min(this.#model.numQuantizers, Math.max(numSemanticQuantizers, asked));
-      const { data } = await this.#encoder.encode(piece, { numQuantizers });
-      at += piece.length;
-      this.#filled = (this.#filled + piece.length) % frameSize;
-      for (const v of piece) this.#energy += v * v;
-      if (data.length === 0) continue;
-      this.#quantizers.shift();
-      this.#emit(data, levelOf(this.#energy / frameSize));
-      this.#energy = 0;
-    }
-  }
-
   #emit(codes: Uint16Array, level: number): void {
     const microseconds = (samples: number) => Math.round(samples / this.#sampleRate * 1e6);
     const index = this.#index++, from = this.#at + (index - this.#first) * this.#frame;
     const timestamp = microseconds(from);
     const frame: FrameData = { codes, index, timestamp, duration: microseconds(from + this.#frame) - timestamp, level };
-    this.#stats.frames++;
+    this.#frames++;
     for (const port of this.#links.values()) port.postMessage(frame);
     if (this.#reader !== undefined) this.#tell({ type: "frame", reader: this.#reader, frame });
   }

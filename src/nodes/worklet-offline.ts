@@ -12,6 +12,7 @@ import { MimiModel } from "../core/model.ts";
 import type { Network } from "../core/network.ts";
 import type { ModelWeights } from "../load.ts";
 import { Capture } from "./capture.ts";
+import { CaptureReader } from "./capture-reader.ts";
 import { FrameCodec, FrameDecoder, FrameEncoder, type FrameSettings } from "./frames.ts";
 import { Insert } from "./insert.ts";
 import { CODEC, DECODER, ENCODER, ringBytes } from "./messages.ts";
@@ -86,21 +87,14 @@ function capture(
 ): Capture {
   const { frame, lookahead } = timingOf(config, sampleRate), capacity = Math.ceil(frame + lookahead) + length;
   const storage = new ArrayBuffer(ringBytes(capacity)) as unknown as SharedArrayBuffer;
-  let read = 0;
+  const reader = new CaptureReader(undefined, { start, audio, read: (samples) => made.read(samples) });
   const made = new Capture({
     ring: new RingBuffer(storage, Float32Array),
     shared: false,
     capacity,
     frame,
     lookahead,
-    post: (message) => {
-      if (message.type === "start") start(message.at);
-      else if (message.type === "audio") {
-        made.read(read += message.samples!.length);
-        const { quantizers, losses } = message;
-        audio(message.samples!, quantizers.map((quantizers, i) => ({ quantizers, loss: losses?.[i] ?? 0 })));
-      }
-    },
+    post: (message) => void reader.take(message),
   });
   made.listen(true);
   return made;
