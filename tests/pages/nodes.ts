@@ -359,8 +359,10 @@ export async function passThrough(): Promise<{ out: string[]; nonFinite: number 
   source.connect(encoder).connect(splitter);
   sides.forEach((side, i) => splitter.connect(side, i));
   await Promise.race([reader.read(), seconds(0.3)]);
+  const ended = new Promise((resolve) => source.onended = resolve);
   source.start();
-  await seconds(1.6);
+  await ended;
+  await seconds(0.5);
   const { tracks } = await recording.stop(), { nonFiniteSamples } = await encoder.getStats();
   encoder.close();
   await context.close();
