@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { MimiModel, NotSupportedError } from "../mod.ts";
 import { defineMimiNodes, registerMimi } from "../src/nodes/mod.ts";
+import { threadsReadTypeScript } from "../src/worker-file.ts";
 import { testPath } from "./support/files.ts";
 import { api, inContext, nodeWebAudio } from "./support/node-web-audio.ts";
 import { automation, bypass, exact, loss, type Renderer } from "./support/offline-suite.ts";
@@ -108,6 +109,30 @@ test("what an offline context refuses", () =>
       code: "ERR_INVALID_ARGUMENT",
     });
   }));
+
+test("the worklet of live contexts in an offline one", () =>
+  inContext(async (context) => {
+    const { MimiCodecNode } = defineMimiNodes(api.AudioWorkletNode);
+    const [live, offline] = ["worklet", "worklet-offline"].map((name) =>
+      new URL(`../src/nodes/${name}${threadsReadTypeScript() ? ".ts" : "-tsx.mjs"}`, import.meta.url)
+    );
+    await registerMimi(context, { model: tiny, workletUrl: live });
+    assert.throws(() => new MimiCodecNode(context), { code: "ERR_WORKLET", message: /worklet-offline\.js/ });
+    await registerMimi(context, { model: tiny, workletUrl: offline });
+    new MimiCodecNode(context);
+  }));
+
+test("a node that is closed is silent", () =>
+  inContext(async (context) => {
+    const { MimiEncoderNode, MimiCodecNode } = defineMimiNodes(api.AudioWorkletNode);
+    await registerMimi(context, { model: tiny });
+    const source = new api.ConstantSourceNode(context);
+    source.start();
+    const encoder = new MimiEncoderNode(context), codec = new MimiCodecNode(context, { bypass: 1 });
+    for (const node of [encoder, codec]) source.connect(node).connect(context.destination);
+    for (const node of [encoder, codec]) node.close();
+    assert.ok((await context.startRendering()).getChannelData(0).every((v) => v === 0));
+  }, 3000));
 
 test("a live context: codes come, and a codec node plays", async () => {
   const { AudioContext, AudioWorkletNode, OscillatorNode } = api;

@@ -68,6 +68,14 @@ test("the embedded model, from a worker too, isolated or not", async (browser) =
   }
 });
 
+test("the worklet of live contexts in an offline one", async (browser) => {
+  const { url, page } = await open(browser);
+  for (const implementation of ["native", "standardized"] as const) {
+    const message = await page.call("wrongWorklet", implementation, `${url}/tiny/`);
+    assert.match(message, /did not register its processors; it has to be worklet-offline\.js/);
+  }
+});
+
 inFirefox<typeof import("./pages/offline.ts")>(
   "Firefox: nodes in series and in parallel; parameters",
   () => nodesSite("offline"),

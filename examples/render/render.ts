@@ -1,7 +1,7 @@
 /**
  * A WAV file through a high-pass filter, the codec and a compressor, faster than it plays. Runs in Node, Deno and Bun:
  *
- *   npm run example:render -- in.wav out.wav 4          (codebooks, 8 by default)
+ *   npm run example:render -- in.wav out.wav 4          (codebooks, 8 by default; Node 22 and later)
  *   deno run -A examples/render/render.ts in.wav out.wav
  *   bun examples/render/render.ts in.wav out.wav
  */

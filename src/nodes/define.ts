@@ -3,12 +3,12 @@
  *
  * @module
  */
-import { checkOptions, describe, EngineError, MimiRangeError, NotSupportedError } from "../core/errors.ts";
+import { checkOptions, describe, MimiRangeError, NotSupportedError } from "../core/errors.ts";
 import type { MimiModel } from "../core/model.ts";
 import { CodecCore, type CodecStats } from "./codec.ts";
 import { DecoderCore, type DecoderInput, type DecoderStats, type MimiDecoderNodeOptions } from "./decoder.ts";
 import { type EncodedFrame, EncoderCore, type EncoderStats } from "./encoder.ts";
-import { CODEC, type CodecProcessorOptions, DECODER, ENCODER } from "./messages.ts";
+import { CODEC, type CodecProcessorOptions, DECODER, ENCODER, offlineName } from "./messages.ts";
 import type { NodeLike } from "./node.ts";
 import {
   nextEncoder,
@@ -18,7 +18,7 @@ import {
   OfflineEncoderCore,
   type OfflineEncoderOptions,
 } from "./offline.ts";
-import { forgetModule, registrationOf, type WorkletContext } from "./register.ts";
+import { registrationOf, type WorkletContext, wrongModule } from "./register.ts";
 import { timingOf } from "./timing.ts";
 
 /** Those of any audio node, such as `channelCount`, and: */
@@ -109,7 +109,10 @@ export interface MimiEncoder {
    *   {EngineError} where the worker does not start, or `ERR_WORKLET` where it was the node's processor that failed.
    */
   restart(): Promise<void>;
-  /** Frees what the node has in the worker and the worklet; no audio passes any more. Disconnect it as any node. */
+  /**
+   * Frees what the node has in the worker and the worklet; no audio passes any more. Disconnect it as any node; in an offline
+   * context it does so itself.
+   */
   close(): void;
 }
 
@@ -251,7 +254,7 @@ export function defineMimiNodes<Base extends NodeConstructor>(AudioWorkletNode: 
       const numQuantizers = initialQuantizers(where, model, given);
       const encoder = registration.offline ? nextEncoder() : 0;
       try {
-        super(context, ENCODER, {
+        super(context, registration.offline ? offlineName(ENCODER) : ENCODER, {
           ...nodeOptions,
           parameterData: { numQuantizers },
           ...(registration.offline && {
@@ -319,7 +322,7 @@ export function defineMimiNodes<Base extends NodeConstructor>(AudioWorkletNode: 
       const registration = registrationOf(where, context, "decoder");
       checkDecoderOptions(where, options);
       try {
-        super(context, DECODER, {
+        super(context, registration.offline ? offlineName(DECODER) : DECODER, {
           outputChannelCount: [1],
           ...(registration.offline && { processorOptions: registration.offline.options }),
         });
@@ -385,7 +388,7 @@ export function defineMimiNodes<Base extends NodeConstructor>(AudioWorkletNode: 
       const { encoder, decoder } = timingOf(model.config, sampleRate);
       const latency = Math.ceil(encoder + decoder + (offline ? 0 : buffer * sampleRate));
       try {
-        super(context, CODEC, {
+        super(context, offline ? offlineName(CODEC) : CODEC, {
           channelCount,
           channelCountMode: "explicit",
           outputChannelCount: [channelCount],
@@ -485,11 +488,12 @@ function checkDecoderOptions(where: string, { mode, buffer, maxBuffer }: MimiDec
   }
 }
 
-/** A module that failed while it ran is only noticed when its processors are asked for: they do not exist. */
+/** A module that failed while it ran, or is another, is only noticed when its processors are asked for: they do not exist. */
 function notRegistered(where: string, context: WorkletContext, cause: unknown): unknown {
-  if ((cause as Error)?.name !== "InvalidStateError") return cause;
-  forgetModule(context);
-  return new EngineError("ERR_WORKLET", `${where}: the worklet module did not register its processors.`, { cause });
+  const { name, message } = cause as Error;
+  // As standardized-audio-context says it.
+  const unsaid = name === "NotSupportedError" && message === "";
+  return name === "InvalidStateError" || unsaid ? wrongModule(where, context, cause) : cause;
 }
 
 type NativeNodes = MimiNodes<typeof AudioWorkletNode>;

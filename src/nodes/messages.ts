@@ -12,6 +12,9 @@ import type { PlayoutCounts, PlayoutEvent } from "./playout.ts";
 /** Names under which the worklet registers its processors. */
 export const ENCODER = "mimi-encoder", DECODER = "mimi-decoder", CODEC = "mimi-codec";
 
+/** Their names in the worklet of offline contexts, so that one of the two files in place of the other is noticed. */
+export const offlineName = (name: string): string => `${name}-offline`;
+
 /** Codes of one frame on their way. */
 export interface FrameData {
   /** One code of each codebook. */

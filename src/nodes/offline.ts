@@ -58,16 +58,16 @@ export class OfflineModel {
   }
 }
 
-type NodeWithParameters = NodeLike & { readonly parameters: unknown };
+type OfflineNode = NodeLike & { readonly parameters: unknown; disconnect(): void };
 
 /** What the nodes have in common. */
 abstract class OfflineCore {
   readonly model: MimiModel;
-  protected readonly node: NodeLike;
+  protected readonly node: OfflineNode;
   protected abstract readonly name: string;
   #closed = false;
 
-  constructor(node: NodeLike, model: MimiModel) {
+  constructor(node: OfflineNode, model: MimiModel) {
     this.model = model;
     this.node = node;
     const failed = (event: Event): void => {
@@ -88,6 +88,7 @@ abstract class OfflineCore {
 
   close(): void {
     this.#closed = true;
+    this.node.disconnect(); // a message to the processor could come too late
     this.node.port.close();
   }
 
@@ -109,7 +110,7 @@ export class OfflineEncoderCore extends OfflineCore {
   readonly #links = new Set<OfflineDecoderCore>();
 
   /** @param number of the encoder, from {@link nextEncoder}. */
-  constructor(node: NodeLike, model: MimiModel, number: number) {
+  constructor(node: OfflineNode, model: MimiModel, number: number) {
     super(node, model);
     const { sampleRate } = node.context;
     this.#number = number;
@@ -164,7 +165,7 @@ export class OfflineDecoderCore extends OfflineCore {
   readonly #parameters: AudioParamMap;
   source: OfflineEncoderCore | undefined;
 
-  constructor(node: NodeWithParameters, model: MimiModel, mode: "live" | "playback" = "live") {
+  constructor(node: OfflineNode, model: MimiModel, mode: "live" | "playback" = "live") {
     super(node, model);
     const { sampleRate } = node.context;
     this.#parameters = node.parameters as AudioParamMap;
@@ -214,7 +215,7 @@ export class OfflineCodecCore extends OfflineCore {
   readonly latency: number;
 
   /** @param latency seconds from input to output. */
-  constructor(node: NodeLike, model: MimiModel, latency: number) {
+  constructor(node: OfflineNode, model: MimiModel, latency: number) {
     super(node, model);
     this.latency = latency;
   }

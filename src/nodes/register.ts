@@ -62,6 +62,10 @@ export interface OfflineRegistration {
   offline: OfflineModel;
 }
 
+function isOfflineContext(context: WorkletContext): boolean {
+  return typeof context?.startRendering === "function";
+}
+
 const modules = new WeakMap<WorkletContext, Promise<void>>();
 const registrations = new WeakMap<WorkletContext, Registration | OfflineRegistration>();
 
@@ -88,7 +92,7 @@ export async function registerMimi(context: WorkletContext, options: RegisterOpt
   const where = "registerMimi";
   checkOptions(where, options, ["model", "workletUrl", "blob", "addModule"]);
   const { model, workletUrl, blob = false, addModule } = options ?? {};
-  const isOffline = typeof context?.startRendering === "function";
+  const isOffline = isOfflineContext(context);
   const file = workletUrl === undefined ? workletFile(isOffline) : checkAddress(`${where}: workletUrl`, workletUrl);
   checkBlob(`${where}: blob`, blob);
   if (!(model instanceof MimiModel)) {
@@ -117,7 +121,7 @@ export async function registerMimi(context: WorkletContext, options: RegisterOpt
   let loading = modules.get(context);
   if (!loading) {
     const add = addModule ?? ((context: WorkletContext, url: string) => context.audioWorklet!.addModule(url));
-    modules.set(context, loading = load((url) => add(context, url), file, blob));
+    modules.set(context, loading = load((url) => add(context, url), file, blob, workletName(isOffline)));
     loading.catch(() => modules.delete(context)); // to be tried again
   }
   await loading;
@@ -125,6 +129,11 @@ export async function registerMimi(context: WorkletContext, options: RegisterOpt
     const known = registrations.get(context);
     if (known?.model !== model) registrations.set(context, { model, offline: await OfflineModel.read(where, model) });
   } else registrations.set(context, { model, engine: engine! });
+}
+
+/** As the package has it. */
+function workletName(isOffline: boolean): string {
+  return isOffline ? "worklet-offline.js" : "worklet.js";
 }
 
 /** Where a worklet is: beside this file, or beside the bundle that this file became a part of. */
@@ -148,7 +157,12 @@ function addressOf(file: string | URL): string {
     : href;
 }
 
-async function load(add: (url: string) => Promise<void>, file: string | URL, blob: boolean): Promise<void> {
+async function load(
+  add: (url: string) => Promise<void>,
+  file: string | URL,
+  blob: boolean,
+  name: string,
+): Promise<void> {
   const url = addressOf(file);
   let address = url;
   try {
@@ -159,7 +173,7 @@ async function load(add: (url: string) => Promise<void>, file: string | URL, blo
     }
     await add(address);
   } catch (cause) {
-    const hint = blob ? "" : "; say where worklet.js is with workletUrl";
+    const hint = blob ? "" : `; say where ${name} is with workletUrl`;
     throw new EngineError("ERR_WORKLET", `registerMimi: ${url} cannot be loaded (${reasonOf(cause)})${hint}.`, {
       cause,
     });
@@ -168,9 +182,12 @@ async function load(add: (url: string) => Promise<void>, file: string | URL, blo
   }
 }
 
-/** The module did not do what it should; the next registration loads it again. */
-export function forgetModule(context: WorkletContext): void {
+/** The module did not register its processors; the next registration loads it again. */
+export function wrongModule(where: string, context: WorkletContext, cause: unknown): EngineError {
   modules.delete(context);
+  const name = workletName(isOfflineContext(context));
+  const reason = `${where}: the worklet module did not register its processors; it has to be ${name}.`;
+  return new EngineError("ERR_WORKLET", reason, { cause });
 }
 
 /**

@@ -15,7 +15,7 @@ import { Capture } from "./capture.ts";
 import { CaptureReader } from "./capture-reader.ts";
 import { FrameCodec, FrameDecoder, FrameEncoder, type FrameSettings } from "./frames.ts";
 import { Insert } from "./insert.ts";
-import { CODEC, DECODER, ENCODER, ringBytes } from "./messages.ts";
+import { CODEC, DECODER, ENCODER, offlineName, ringBytes } from "./messages.ts";
 import type { OfflineCodecOptions, OfflineEncoderOptions, OfflineOptions } from "./offline.ts";
 import { CODEC_PARAMETERS, NUM_QUANTIZERS, SOURCE } from "./parameters.ts";
 import { Timeline } from "./timeline.ts";
@@ -251,6 +251,6 @@ class CodecProcessor extends AudioWorkletProcessor {
   }
 }
 
-registerProcessor(ENCODER, EncoderProcessor);
-registerProcessor(DECODER, DecoderProcessor);
-registerProcessor(CODEC, CodecProcessor);
+registerProcessor(offlineName(ENCODER), EncoderProcessor);
+registerProcessor(offlineName(DECODER), DecoderProcessor);
+registerProcessor(offlineName(CODEC), CodecProcessor);

@@ -1,6 +1,7 @@
 /** Offline renders in a page: the browser's own Web Audio, and standardized-audio-context. */
 import * as standardized from "standardized-audio-context";
 import { MimiModel } from "../../mod.ts";
+import { defineMimiNodes, registerMimi } from "../../src/nodes/mod.ts";
 import { type Render, render, type WebAudio } from "../support/renders.ts";
 import { pack } from "./audio.ts";
 
@@ -32,4 +33,18 @@ export async function renderPacked(
     implementation === "minimal" ? { addModule: addAudioWorkletModule as never } : {},
   );
   return { channels: channels.map(pack), ...rest };
+}
+
+/** What becomes of a node where the worklet is not the one for offline contexts. */
+export async function wrongWorklet(implementation: Implementation, source: string): Promise<string> {
+  const { OfflineAudioContext, AudioWorkletNode } = IMPLEMENTATIONS[implementation]();
+  const context = new OfflineAudioContext({ length: 128, sampleRate: 24000 });
+  await registerMimi(context, { model: await MimiModel.fromPretrained(source), workletUrl: "worklet.js" });
+  const { MimiCodecNode } = defineMimiNodes(AudioWorkletNode);
+  try {
+    new MimiCodecNode(context);
+    return "made";
+  } catch (error) {
+    return (error as Error).message;
+  }
 }

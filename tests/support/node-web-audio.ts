@@ -10,11 +10,12 @@ export const nodeWebAudio: WebAudio = api as unknown as WebAudio;
 /** An offline context; whatever becomes of the body, its thread ends, for which the process would wait. */
 export async function inContext(
   body: (context: InstanceType<typeof api.OfflineAudioContext>) => Promise<void>,
+  length: number = 128,
 ): Promise<void> {
-  const context = new api.OfflineAudioContext({ length: 128, sampleRate: 24000 });
+  const context = new api.OfflineAudioContext({ length, sampleRate: 24000 });
   try {
     await body(context);
   } finally {
-    await context.startRendering();
+    if (context.state !== "closed") await context.startRendering();
   }
 }
