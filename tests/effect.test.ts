@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { MimiModel } from "../mod.ts";
 import { RepeatConcealer } from "../src/nodes/conceal.ts";
-import { chance, FrameCodec } from "../src/nodes/frames.ts";
+import { chance, FrameCodec, FrameEncoder } from "../src/nodes/frames.ts";
 import { Insert } from "../src/nodes/insert.ts";
 import { Delay, Timeline } from "../src/nodes/timeline.ts";
 import { testPath } from "./support/files.ts";
@@ -69,6 +69,22 @@ test("the codec with and without promises, however audio is cut, with losses", a
     whole.lost,
     settings.slice(0, whole.frames).filter(({ loss }, t) => chance(seed, t) < loss).length,
   );
+});
+
+test("a frame has the loudness of its samples alone, however audio is cut, after a reset too", async () => {
+  const rng = random("loudness"), tiny = await MimiModel.fromPretrained(testPath("models/tiny-hf"));
+  const { frameSize, samplingRate } = tiny.config, gains = [1, 0.1, 0, 0.5], levels: number[] = [];
+  const audio = Float32Array.from(
+    { length: 4 * frameSize },
+    (_, i) => gains[Math.floor(i / frameSize)] * (i % 2 ? 1 : -1),
+  );
+  const sink = (_codes: Uint16Array, _settings: unknown, level: number) =>
+    void levels.push(Math.round(level * 100) / 100);
+  const encoder = new FrameEncoder(tiny, tiny.createEncoderSync(), samplingRate, sink);
+  await encoder.process(audio.subarray(0, 700), [{ quantizers: 1, loss: 0 }]);
+  await encoder.reset();
+  for (const piece of pieces(rng, audio)) await encoder.process(piece, gains.map(() => ({ quantizers: 1, loss: 0 })));
+  assert.deepEqual(levels, [0, -20, -127, -6.02]);
 });
 
 test("audio in its place: exact without fades, gaps are counted from the first sound on", () => {

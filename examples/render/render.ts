@@ -49,10 +49,8 @@ const context = new OfflineAudioContext(1, buffer.length + Math.ceil(0.1 * sampl
 await registerMimi(context, { model });
 const source = new AudioBufferSourceNode(context, { buffer });
 const codec = new MimiCodecNode(context, { numQuantizers: Number(codebooks) });
-codec.addEventListener("error", (event) => {
-  console.error((event as ErrorEvent).error);
-  process.exitCode = 1;
-});
+let failure: Error | undefined;
+codec.addEventListener("error", (event) => failure = (event as ErrorEvent).error);
 source
   .connect(new BiquadFilterNode(context, { type: "highpass", frequency: 120 }))
   .connect(codec)
@@ -60,6 +58,7 @@ source
   .connect(context.destination);
 source.start();
 const rendered = (await context.startRendering()).getChannelData(0);
+if (failure) throw failure;
 
 const late = Math.round(codec.latency * sampleRate), samples = rendered.subarray(late, late + buffer.length);
 await writeFile(output, [wavHeader(sampleRate, samples.length), toPCM16(samples)]);
