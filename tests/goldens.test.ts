@@ -1,9 +1,12 @@
 /** Codes and audio of every backend against transformers, tiny and full size. */
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { MimiConfig, MimiModel } from "../mod.ts";
 import { fingerprint } from "../src/core/fingerprint.ts";
 import { decoderNetwork, encoderNetwork } from "../src/core/mimi.ts";
+import { concatFloats } from "../src/core/tensor.ts";
+import { readWav } from "../src/file/wav.ts";
 import { onEveryBackend } from "./support/backends.ts";
 import { assertClose, assertCodes } from "./support/compare.ts";
 import { openGolden, testJSON, testPath } from "./support/files.ts";
@@ -123,6 +126,19 @@ for (const name of ["ratios", "residual", "attention", "latent"]) {
     model.close();
   });
 }
+
+test("the embedded model with its sample", async () => {
+  const golden = await openGolden("mini_sample"), [, codebooks, frames] = golden.shape("codes");
+  const wav = await readWav([await readFile(testPath("../models/mini/it-cannot-complete.wav"))]), pieces = [];
+  for await (const [mono] of wav.pieces) pieces.push(mono);
+  const model = await MimiModel.fromPretrained("mini"), codes = await golden.i32("codes");
+  const { audioCodes } = await model.encode(concatFloats(pieces));
+  assertCodes("mini", audioCodes.data, codes, await golden.f32("code_margin"), frames, 1);
+  assert.deepEqual(audioCodes.shape, [1, codebooks, frames]);
+  const { audioValues } = await model.decode({ data: codes.slice(0, 8 * frames), shape: [1, 8, frames] });
+  assertClose("mini audio, 8 codebooks", audioValues.data, await golden.f32("audio_nq8"), 1e-4);
+  model.close();
+});
 
 /** Backends that go through the full size: onnx-wasm has native's graph, and the others are around wasm. */
 const FULL_SIZE = ["wasm", "native"];

@@ -1,11 +1,11 @@
-"""Makes the goldens from Hugging Face transformers: `python generate.py [tiny] [full] [variants]`, all by default.
+"""Makes the goldens from Hugging Face transformers: `python generate.py [tiny] [full] [variants] [mini]`, all by default.
 
     pip install torch==2.15.0 transformers==5.23.0 safetensors numpy scipy
 
 Models: ../models/tiny-hf and ../models/variants/* as they lie there (variants are made anew from a seed), the full size from
-../models/full-spec.json. Inputs are synthetic and come from seeds. See README.md for what the files hold.
+../models/full-spec.json, the embedded model with its sample. Other inputs are synthetic and come from seeds. See README.md for what the files hold.
 """
-import json, os, sys
+import json, os, sys, wave
 import numpy as np
 import torch
 from safetensors.numpy import save_file
@@ -226,6 +226,18 @@ def variants():
                                  "audio": model.decode(codes).audio_values, f"audio_nq{some}": model.decode(codes[:, :some]).audio_values})
 
 
+def mini():
+    """The embedded model and its sample."""
+    folder = os.path.join(HERE, "..", "..", "models", "mini")
+    model = MimiModel.from_pretrained(folder, dtype=torch.float32).eval()
+    with wave.open(os.path.join(folder, "it-cannot-complete.wav")) as file:
+        pcm = np.frombuffer(file.readframes(file.getnframes()), np.int16)
+    stages = encode(model, row(pcm.astype(np.float32) / 32768))
+    codes = stages["codes"]
+    save("mini_sample", {"codes": codes, "code_margin": stages["code_margin"],
+                         "audio_nq8": model.decode(codes[:, :8]).audio_values})
+
+
 if __name__ == "__main__":
-    for part in sys.argv[1:] or ["tiny", "full", "variants"]:
-        {"tiny": tiny, "full": full, "variants": variants}[part]()
+    for part in sys.argv[1:] or ["tiny", "full", "variants", "mini"]:
+        {"tiny": tiny, "full": full, "variants": variants, "mini": mini}[part]()
