@@ -1,9 +1,7 @@
 """Writes averaged weights in the official Hugging Face layout, as f16, and checks them against transformers.
 
-usage: export.py SNAPSHOT FOLDER [--check WORK]
-
 FOLDER gets config.json, preprocessor_config.json and model.safetensors. --check has transformers' MimiModel load it, and
-compares its codes and audio of held-out speech with those of model.py, and f16 storage with f32.
+compares its codes and audio of held-out speech with those of model.py.
 """
 import argparse
 import json

@@ -1,8 +1,4 @@
-"""Training data small enough to send to another machine: Opus in a zip file, at the bit rate that fits.
-
-usage: pack.py pack WORK FILE.zip [--mebibytes 50]
-       pack.py unpack FILE.zip WORK
-"""
+"""Training data small enough to send to another machine: Opus in a zip file, at the bit rate that fits."""
 import argparse
 import io
 import json

@@ -1,7 +1,5 @@
 """Trains Mimi by a recipe, resumably.
 
-usage: train.py WORK RECIPE RUN [--minutes 8]
-
 WORK holds the data that prepare.py made; RUN is a folder: checkpoint.pt (everything, to go on from), snapshots/*.pt (averaged
 weights, to compare), log.jsonl. Ends after so many minutes, or when the recipe is through; exit code 3 says there is more to
 do, so that a loop can call it again.
@@ -29,7 +27,7 @@ MORE_TO_DO = 3
 CHECKPOINT_SECONDS = 180
 LOG_STEPS = 25
 #: How much each loss of SpectralLoss and the difference of samples count.
-WEIGHTS = {"mel": 1.0, "magnitude": 6.0, "phase": 0.5, "envelope": 0.5, "samples": 1.0}
+WEIGHTS = {"mel": 1.5, "magnitude": 3.0, "phase": 0.5, "envelope": 0.5, "samples": 1.0}
 #: Parameters that a stage with `encoder = false` trains: codes stay as they are.
 DECODER = (".upsample.", ".decoder_transformer.", ".decoder.", ".output_proj.")
 

@@ -1,7 +1,5 @@
 """Scores of a training run against its steps.
 
-usage: curve.py RUN [--codebooks 8] [--most 8] [--start FOLDER] [--out FOLDER]
-
 Exports at most so many snapshots of RUN (a folder that training/train.py made), evenly chosen and with the last, scores each as
 main.py does and draws curve.svg in the folder of --out. --start: the model that the run went on from, as step 0.
 """

@@ -1,7 +1,5 @@
 """How decoded speech sounds, by number.
 
-usage: main.py [--work FOLDER] [--models NAME=FOLDER ...] [--codebooks 4 8 16 32] [--precisions f32 ...] [--sets NAME ...] [--out FOLDER]
-
 --work is where training/prepare.py left its data. Every model, precision and number of codebooks is a row: held-out recordings go
 through this project's command line and are scored against their originals. Prints a table as Markdown and leaves scores.json,
 scores.svg and the decoded audio in the folder of --out.

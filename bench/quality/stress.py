@@ -1,7 +1,5 @@
 """What a model does with what is no speech: silence, offsets, square waves, clipping, noise, music.
 
-usage: stress.py [--model FOLDER] [--speech FILE.wav ...] [--out FOLDER]
-
 Prints, for each signal, levels and peaks before and after 8 codebooks, and how rough the decoded audio is at frame borders
 compared with elsewhere; stress.png in the folder of --out shows the spectrograms.
 """
