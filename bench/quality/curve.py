@@ -2,6 +2,7 @@
 
 Exports at most so many snapshots of RUN (a folder that training/train.py made), evenly chosen and with the last, scores each as
 main.py does and draws curve.svg in the folder of --out. --start: the model that the run went on from, as step 0.
+Other options, such as --sets, are main.py's.
 """
 import argparse
 import json
@@ -20,13 +21,12 @@ TRAINING = ROOT / ".tools/training-venv/bin/python"
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("run", type=Path)
-    arguments.add_argument("--work", type=Path, default=ROOT / ".tools/speech")
     arguments.add_argument("--python", default=TRAINING, help="with PyTorch, for export.py")
     arguments.add_argument("--codebooks", type=int, default=8)
     arguments.add_argument("--most", type=int, default=8)
     arguments.add_argument("--start", type=Path)
     arguments.add_argument("--out", type=Path, default=ROOT / ".tools/quality/curve")
-    given = arguments.parse_args()
+    given, more = arguments.parse_known_args()
 
     snapshots = sorted((given.run / "snapshots").glob("*.pt"))
     chosen = {round(place) for place in np.linspace(0, len(snapshots) - 1, min(given.most, len(snapshots)))}
@@ -38,7 +38,7 @@ def main() -> None:
         models[str(int(snapshots[place].stem))] = folder
 
     program = Path(__file__).with_name("main.py")
-    options = ["--work", given.work, "--codebooks", str(given.codebooks), "--out", given.out]
+    options = ["--codebooks", str(given.codebooks), "--out", given.out, *more]
     named = [f"{step}={folder}" for step, folder in models.items()]
     subprocess.run([sys.executable, program, *options, "--models", *named], check=True)
     rows = json.loads((given.out / "scores.json").read_text())
