@@ -212,10 +212,11 @@ class Codebook(nn.Module):
         return ((entries**2).sum(1) - 2 * x @ entries.T).argmin(1)
 
     def fit(self, x: Tensor, iterations: int = 8) -> None:
-        """k-means over vectors, of which there are at least as many as entries."""
+        """k-means over vectors, of which there are at least as many as entries; goes on from entries that there are."""
         size = len(self.cluster_usage)
+        start = self.entries if self.initialized.item() else x[torch.randperm(len(x), device=x.device)[:size]]
+        self.embed_sum.copy_(start)
         self.cluster_usage.fill_(1)
-        self.embed_sum.copy_(x[torch.randperm(len(x), device=x.device)[:size]])
         for _ in range(iterations):
             chosen = self.nearest(x)
             counts = torch.bincount(chosen, minlength=size).float()
@@ -294,10 +295,11 @@ class SplitQuantizer(nn.Module):
         return bool(self.acoustic_residual_vector_quantizer.layers[0].codebook.initialized.item())
 
     def fit(self, x: Tensor) -> None:
-        """From continuous latents [batch, hidden, positions] to codebooks. The semantic branch begins as a mute copy."""
-        semantic, acoustic = self.branches
-        semantic.input_proj.weight.data.copy_(acoustic.input_proj.weight)
-        semantic.output_proj.weight.data.zero_()
+        """Codebooks for latents [batch, hidden, positions]. At first the semantic branch is a mute copy of the acoustic one."""
+        if not self.ready:
+            semantic, acoustic = self.branches
+            semantic.input_proj.weight.data.copy_(acoustic.input_proj.weight)
+            semantic.output_proj.weight.data.zero_()
         for branch in self.branches:
             branch.fit(branch.input_proj(x).transpose(1, 2).flatten(0, 1))
 

@@ -99,14 +99,15 @@ class Trainer:
         few = self.random.choice([2, 4, 4, 6, 8, 8, 8, 12, 16, 24], batch)
         return torch.from_numpy(np.where(self.random.random(batch) < 1 / 3, every, np.minimum(few, every))).to(self.device)
 
-    def enter(self, stage: dict) -> None:
+    def enter(self, stage: dict, over: float) -> None:
         """What changes with a stage: the shape of batches, and which parameters learn."""
         self.stage = stage
         seed = self.recipe["seed"] + self.step
         self.batches = batches(self.work, seed, stage["batch"], stage["frames"], self.recipe["workers"])
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(stage["encoder"] or any(part in f".{name}" for part in DECODER))
-        if stage["quantizer"] and not self.model.quantizer.ready:
+        refit = stage.get("refit", False) and over == 0
+        if stage["quantizer"] and (refit or not self.model.quantizer.ready):
             self.fit_codebooks()
             self.average = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
 
@@ -115,8 +116,8 @@ class Trainer:
         return next(self.batches).to(self.device)
 
     def fit_codebooks(self) -> None:
-        """k-means over enough batches for 40 vectors an entry."""
-        vectors = 40 * self.recipe["model"]["codebook_size"]
+        """k-means over enough batches for 100 vectors an entry."""
+        vectors = 100 * self.recipe["model"]["codebook_size"]
         latents = []
         with torch.no_grad():
             while len(latents) * self.stage["batch"] * self.stage["frames"] < vectors:
@@ -153,7 +154,7 @@ class Trainer:
     def train_step(self) -> dict[str, Tensor]:
         stage, over = stage_at(self.recipe, self.step)
         if stage != self.stage:
-            self.enter(stage)
+            self.enter(stage, over)
         first, last = stage["learning_rate"]
         rate = last + (first - last) * 0.5 * (1 + math.cos(math.pi * over))
         rate *= min(1, (self.step + 1) / 200)
