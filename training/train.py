@@ -26,6 +26,8 @@ from speech import batches
 MORE_TO_DO = 3
 CHECKPOINT_SECONDS = 180
 LOG_STEPS = 25
+#: The envelope loss compares segments of 0.38 s.
+FEWEST_FRAMES = 6
 #: How much each loss of SpectralLoss and the difference of samples count.
 WEIGHTS = {"mel": 1.5, "magnitude": 3.0, "phase": 0.5, "envelope": 0.5, "samples": 1.0}
 #: Parameters that a stage with `encoder = false` trains: codes stay as they are.
@@ -101,6 +103,8 @@ class Trainer:
 
     def enter(self, stage: dict, over: float) -> None:
         """What changes with a stage: the shape of batches, and which parameters learn."""
+        if stage["frames"] < FEWEST_FRAMES:
+            raise ValueError(f'stage "{stage["name"]}": frames is {stage["frames"]}, must be at least {FEWEST_FRAMES}')
         self.stage = stage
         seed = self.recipe["seed"] + self.step
         self.batches = batches(self.work, seed, stage["batch"], stage["frames"], self.recipe["workers"])
