@@ -125,7 +125,7 @@ test("names: registered, unknown, reserved", async () => {
   assert.equal((await MimiModel.fromPretrained("mini", { backend: "mine" })).backend, "mine");
   await assert.rejects(MimiModel.fromPretrained("mini", { backend: "yours" }), {
     code: "ERR_INVALID_ARGUMENT",
-    message: /no backend "yours" is registered; known names: auto, wasm, mine/,
+    message: /no backend "yours" is registered; known names: auto, wasm,.* mine\./,
   });
   for (const name of ["auto", "wasm", "", 5]) {
     assert.throws(() => registerBackend(name as string, wasm), { code: "ERR_INVALID_ARGUMENT" });
@@ -134,9 +134,9 @@ test("names: registered, unknown, reserved", async () => {
 });
 
 test("auto: what is registered for this runtime, and what it goes on without", async () => {
+  // Names are those of the process, which Bun shares among test files: the command line's may be there already.
   const said: string[] = [], onWarning = (message: string) => void said.push(message);
   const auto = async () => (await MimiModel.fromPretrained("mini", { backend: "auto", onWarning })).backend;
-  assert.equal(await auto(), "wasm");
   registerBackend("native", () => ({ ...wasm(), name: "native", available: async () => "it is Monday" }));
   assert.equal(await auto(), "wasm");
   assert.match(said[0], /^mimi-audio: backend "auto" goes on without native\. .*cannot run here: it is Monday\.$/);
