@@ -57,6 +57,7 @@ export async function joinAsBot(server: string, room: string, { file, local }: B
   async function hear(message: FromServer | Signal): Promise<void> {
     if (message.type === "joined") await begin(message.offers);
     else if (message.type === "left") hangUp();
+    else if (message.type === "full") throw new Error(`room ${room} is full.`);
     else if (message.type === "candidate") await peer!.addCandidate(message.candidate);
     else if (message.type === "description" && message.description.type === "offer") {
       await describe(await peer!.answer(message.description));
@@ -73,6 +74,12 @@ export async function joinAsBot(server: string, room: string, { file, local }: B
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
   const [server = "ws://localhost:8080", room = "bot", file = "heard.wav"] = process.argv.slice(2);
-  await joinAsBot(server, room, { file });
-  console.log(`The bot waits in room ${room} of ${server}.`);
+  try {
+    await joinAsBot(server, room, { file });
+    console.log(`The bot waits in room ${room} of ${server}.`);
+  } catch (error) {
+    const { message, code } = error as Error & { code?: string };
+    console.error(`bot: ${server} cannot be reached (${message || code}).`);
+    process.exitCode = 1;
+  }
 }

@@ -112,13 +112,14 @@ export function speak(outgoing: OutgoingVoice, model: MimiModel, pcm: Float32Arr
 
 /** Listens, at the pace of listening; gives what was heard. */
 export function record(incoming: IncomingVoice, model: MimiModel): { stop(): Float32Array } {
-  const { samplingRate } = model.config, piece = 0.02, parts: Float32Array[] = [], start = performance.now() / 1000;
-  const stop = pace(piece, () => parts.push(incoming.pull(piece * samplingRate, start + parts.length * piece)));
+  const { samplingRate } = model.config, parts: Float32Array[] = [], start = performance.now() / 1000;
+  const size = Math.round(0.02 * samplingRate), piece = size / samplingRate;
+  const stop = pace(piece, () => parts.push(incoming.pull(size, start + parts.length * piece)));
   return {
     stop() {
       stop();
-      const all = new Float32Array(parts.length * piece * samplingRate);
-      parts.forEach((part, i) => all.set(part, i * part.length));
+      const all = new Float32Array(parts.length * size);
+      parts.forEach((part, i) => all.set(part, i * size));
       return all;
     },
   };

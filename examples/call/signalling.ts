@@ -9,6 +9,7 @@ export function signal(server: Server): void {
   sockets.on("connection", (socket, request) => {
     const name = new URL(request.url!, "http://localhost").searchParams.get("room") ?? "";
     const room = rooms.get(name) ?? [], say = (to: WebSocket, what: FromServer) => to.send(JSON.stringify(what));
+    socket.on("error", () => socket.terminate());
     if (room.length === 2) {
       say(socket, { type: "full" });
       return socket.close();
@@ -19,7 +20,6 @@ export function signal(server: Server): void {
     socket.on("message", (text) => {
       for (const other of room) if (other !== socket) other.send(String(text));
     });
-    socket.on("error", () => socket.terminate());
     socket.on("close", () => {
       room.splice(room.indexOf(socket), 1);
       if (room.length === 0) rooms.delete(name);
