@@ -6,6 +6,7 @@ import { MimiModel } from "../mod.ts";
 import { IncomingVoice, OutgoingVoice, transformChannel, type VoiceChannel, type VoiceLink } from "../src/call/mod.ts";
 import { PlayClock } from "../src/call/clock.ts";
 import { readWav } from "../src/file/wav.ts";
+import { formatRefuse } from "../src/rtc/packets.ts";
 import { assertHeard, assertLossTold, channelPair, levelOfFrame, seconds } from "./support/call.ts";
 import { dropper } from "./support/drops.ts";
 import { TESTS } from "./support/files.ts";
@@ -106,6 +107,21 @@ test("another model: both ends fail with a reason, and go on over a channel to s
   other.close();
 });
 
+test("an end that failed is not brought back by what was said before", async () => {
+  const [a, b] = channelPair(), outgoing = new OutgoingVoice(mini, a), incoming = new IncomingVoice(mini, b);
+  await talk(outgoing, incoming, 14);
+  const reports = a.log.filter(([type]) => (type & 7) === 5);
+  assert.ok(reports.length > 0, "the other side has reported");
+  const refusal = formatRefuse({ stream: reports[0][1], reason: "model", fingerprint: "0123456789abcdef" });
+  for (const bytes of [refusal, ...reports]) {
+    a.dispatchEvent(new MessageEvent("message", { data: bytes }));
+    assert.deepEqual([outgoing.state, (outgoing.error as { code?: string })?.code], ["failed", "ERR_WRONG_MODEL"]);
+  }
+  await talk(outgoing, incoming, 1); // sending is no error
+  outgoing.close();
+  incoming.close();
+});
+
 test("a peer that vanishes, comes back, and another that takes its place", async () => {
   const [a, b] = channelPair(), outgoing = new OutgoingVoice(mini, a, { timeout: 1.5 });
   let incoming = new IncomingVoice(mini, b, { timeout: 1.5 });
@@ -168,6 +184,22 @@ test("hostile bytes are nothing to either end", async () => {
   await talk(outgoing, incoming, 4);
   assert.deepEqual([outgoing.state, incoming.state], ["connected", "connected"]);
   outgoing.close();
+  incoming.close();
+});
+
+test("options of the receiver, and a channel that closes under a transform", async () => {
+  const [a, b] = channelPair();
+  const incoming = new IncomingVoice(mini, b, { minDelay: 0.1, maxDelay: 0.5, startDelay: 0.1, late: 0.01, repair: 2 });
+  a.send = () => {
+    throw new Error("closed");
+  };
+  for (const send of [(bytes: Uint8Array<ArrayBuffer>) => bytes, (bytes: Uint8Array<ArrayBuffer>) => Promise.resolve(bytes)]) {
+    const channel = transformChannel(a, { send }), outgoing = new OutgoingVoice(mini, channel);
+    outgoing.send({ data: new Uint16Array(8), shape: [1, 8, 1] }, -20);
+    await seconds(0);
+    assert.equal(channel.rejected, 0, "no transform has failed");
+    outgoing.close();
+  }
   incoming.close();
 });
 

@@ -76,7 +76,6 @@ class DatagramChannel extends AdaptedChannel {
   }
 
   close(): void {
-    this.#reader.cancel().catch(() => {});
     this.#reader.releaseLock();
     this.#writer.releaseLock();
     this.ended();

@@ -24,11 +24,19 @@ export interface IncomingVoiceEvents extends VoiceLinkEvents {
   frame: CustomEvent<VoiceFrame>;
 }
 
-export const RECEIVER_OPTIONS: readonly (keyof VoiceReceiverOptions)[] = ["maxDelay", "startDelay", "late", "repair"];
+/** A record, so that the compiler misses an option that is not here. */
+const RECEIVER: Record<keyof Omit<VoiceReceiverOptions, "decoder">, true> = {
+  maxDelay: true,
+  minDelay: true,
+  startDelay: true,
+  late: true,
+  repair: true,
+};
+export const RECEIVER_OPTIONS: readonly string[] = Object.keys(RECEIVER);
 
 /** The options of a receiver among others. */
 export function receiverOptions(options: IncomingVoiceOptions): Omit<VoiceReceiverOptions, "decoder"> {
-  return Object.fromEntries(Object.entries(options).filter(([name]) => (RECEIVER_OPTIONS as string[]).includes(name)));
+  return Object.fromEntries(Object.entries(options).filter(([name]) => RECEIVER_OPTIONS.includes(name)));
 }
 
 /** Seconds from one report to the next. */

@@ -12,7 +12,8 @@ import { TypedEventTarget } from "./events.ts";
  * - `"connected"`: the other side is heard.
  * - `"disconnected"`: nothing came for `timeout` seconds, or the channel closed. It goes on by itself when something comes, or
  *   with another channel.
- * - `"failed"`: the other side is not understood, see `error`. It goes on when somebody else is there, or with another channel.
+ * - `"failed"`: the other side is not understood, or the worker ended, see `error`. It goes on with another channel or
+ *   `restart()`; an end that receives also when somebody is there whom it understands.
  * - `"closed"`: by `close()`.
  */
 export type VoiceState = "connecting" | "connected" | "disconnected" | "failed" | "closed";

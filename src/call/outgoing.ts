@@ -140,6 +140,7 @@ export class OutgoingVoice<Events extends OutgoingVoiceEvents = OutgoingVoiceEve
 
   protected take(packet: Uint8Array): boolean {
     if (!isForSender(packet)) return false;
+    if (this.state === "failed") return true; // an answer to what was sent before changes nothing
     let report;
     try {
       report = this.#sender.receive(packet, now());

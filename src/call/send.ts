@@ -53,7 +53,7 @@ export class SentVoice extends OutgoingVoice<SentVoiceEvents> {
       this.#sink = new GainNode(context, { gain: 0 });
       this.node.connect(this.#sink).connect(context.destination);
       this.node.addEventListener("error", ({ error }) => this.fail(error));
-      this.#join(source);
+      this.#join(source, this.#inputOf(source));
     } catch (error) {
       super.close();
       throw error;
@@ -88,8 +88,9 @@ export class SentVoice extends OutgoingVoice<SentVoiceEvents> {
     const where = `${this.name}.replaceTrack`;
     this.checkOpen(where);
     checkSource(where, source, this.#context);
+    const input = this.#inputOf(source); // what cannot be an input leaves the one before
     this.#part();
-    this.#join(source);
+    this.#join(source, input);
   }
 
   /**
@@ -111,17 +112,23 @@ export class SentVoice extends OutgoingVoice<SentVoiceEvents> {
     this.#sink?.disconnect();
   }
 
-  #join(source: VoiceSource): void {
+  #inputOf(source: VoiceSource): AudioNode {
+    return isTrack(source) ? this.#context.createMediaStreamSource(new MediaStream([source])) : source;
+  }
+
+  #join(source: VoiceSource, input: AudioNode): void {
     this.#source = source;
-    if (isTrack(source)) {
-      source.addEventListener("ended", this.#onEnded);
-      this.#input = this.#context.createMediaStreamSource(new MediaStream([source]));
-    } else this.#input = source;
-    this.#input.connect(this.node as unknown as AudioNode);
+    this.#input = input;
+    if (isTrack(source)) source.addEventListener("ended", this.#onEnded);
+    input.connect(this.node as unknown as AudioNode);
   }
 
   #part(): void {
-    this.#input?.disconnect(this.node as unknown as AudioNode);
+    try {
+      this.#input?.disconnect(this.node as unknown as AudioNode);
+    } catch {
+      // Whoever owns the node has disconnected it already.
+    }
     if (isTrack(this.#source)) this.#source.removeEventListener("ended", this.#onEnded);
   }
 

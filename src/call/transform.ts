@@ -70,14 +70,22 @@ export class TransformedChannel extends EventTarget implements VoiceChannel {
   }
 
   #apply(transform: MessageTransform | undefined, message: Bytes, pass: (bytes: Bytes) => void): void {
-    const passAny = (bytes: Bytes | undefined) => bytes && pass(bytes);
+    let made;
     try {
-      const made = transform ? transform(message) : message;
-      if (made instanceof Promise) made.then(passAny).catch(() => this.rejected++);
-      else passAny(made);
+      made = transform ? transform(message) : message;
     } catch {
       this.rejected++;
+      return;
     }
+    if (made instanceof Promise) {
+      made.then((bytes) => {
+        try {
+          if (bytes) pass(bytes);
+        } catch {
+          // The channel has closed meanwhile, and says so.
+        }
+      }, () => this.rejected++);
+    } else if (made) pass(made);
   }
 }
 
