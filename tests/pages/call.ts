@@ -82,6 +82,7 @@ export async function callHere(
   const states = [statesOf(sent), statesOf(received)], reports: VoiceReport[] = [];
   sent.addEventListener("report", ({ detail }) => reports.push(detail));
   await seconds(options.seconds);
+  await until(() => reports.length >= 2);
   const { tracks: [track] } = await recording.stop(), stats = await received.getStats();
   const { kind } = received.track, said = states.map((each) => [...each]);
   sent.close();
@@ -149,7 +150,7 @@ export async function life(): Promise<Record<string, unknown>> {
   await until(() => (loud = Math.max(loud, loudness())) > 0.02 && sent.state === "connected");
   track.enabled = false;
   await until(() => sent.muted);
-  await seconds(1);
+  await seconds(0.6); // what was said before is heard
   const bytes = sent.traffic.sentBytes, hushed = loudness();
   await seconds(1);
   const mutedBytes = sent.traffic.sentBytes - bytes, mutedState = sent.state;
@@ -165,7 +166,7 @@ export async function life(): Promise<Record<string, unknown>> {
   await seconds(1.2);
   const slept = (await received.getStats()).unheardSamples;
   await ear.resume();
-  await seconds(0.8);
+  await seconds(0.4);
   const afterSleep = await received.getStats(),
     asleepState = received.state,
     sentMeanwhile = sent.traffic.sentPackets - before;
@@ -212,8 +213,11 @@ export async function death(): Promise<Record<string, unknown>> {
   await Promise.all([sent.restart(), received.restart()]);
   await until(() => sent.state === "connected" && received.state === "connected");
   const again = [sent.state, received.state];
-  await seconds(2);
-  const { received: frames } = (await received.getStats()).frames;
+  let frames = 0;
+  for (let i = 0; i < 50 && frames <= 5; i++) {
+    await seconds(0.1);
+    frames = (await received.getStats()).frames.received;
+  }
   await context.close();
   await until(() => sent.state === "closed" && received.state === "closed");
   const closed = [sent.state, received.state];
@@ -232,8 +236,15 @@ export async function refusals(otherSource: string): Promise<Record<string, unkn
   const received = await receiveVoice(there, { model: other, context: elsewhere });
   await until(() => sent.state === "failed" && received.state === "failed");
   const codes = [sent, received].map(({ state, error }) => [state, error?.name, (error as { code?: string })?.code]);
+  // A node that its owner has disconnected, or that is given again, is no error; a voice is closed all the same.
+  const source = new GainNode(context), third = await sendVoice(source, here, { model: model!, context });
+  source.disconnect();
+  third.replaceTrack(source);
+  source.disconnect();
+  const disconnected = await failure(() => third.close());
   const results = {
     codes,
+    disconnected: `${disconnected} ${third.state}`,
     channel: await failure(() => sendVoice(track, {} as VoiceChannel, { model: model!, context })),
     source: await failure(() => sendVoice({} as MediaStreamTrack, here, { model: model!, context })),
     foreign: await failure(() => sendVoice(new GainNode(elsewhere), here, { model: model!, context })),
