@@ -88,6 +88,13 @@ test("mute, another device, sleep, reconnection, a peer that vanishes", async (b
   assert.equal(r.closed, "InvalidStateError ERR_INVALID_STATE");
 });
 
+// Headless pages are never hidden. What being hidden may do to a call is that its page stands still, which is done here.
+test("a page that stands still, as in the background: the call goes on with it", async (browser) => {
+  const { page: p } = await page(browser, true), { states, heard, delay } = await p.call("stall");
+  assert.deepEqual(states, ["connected", "connected"]);
+  assert.ok(Number(heard) >= 12 && Number(delay) <= 0.7, `${heard} frames are heard after that, ${delay} s late`);
+});
+
 test("a worker that dies: both ends say so, and restart; they close with their context", async (browser) => {
   const { page: p } = await page(browser, true);
   await p.page.exposeFunction("kill", async () => {

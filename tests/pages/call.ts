@@ -201,6 +201,27 @@ export async function life(): Promise<Record<string, unknown>> {
   };
 }
 
+/** A call whose page stands still for a while. */
+export async function stall(): Promise<Record<string, unknown>> {
+  const context = await liveContext(24000), { a, b, channels: [here, there] } = await connect();
+  const sent = await sendVoice(await speech(context), here, { model: model!, context, dtx: false, timeout: 2 });
+  const received = await receiveVoice(there, { model: model!, context, timeout: 2 });
+  await until(() => sent.state === "connected" && received.state === "connected");
+  for (const start = performance.now(); performance.now() - start < 1500;);
+  const { frames: before } = await received.getStats();
+  let stats = await received.getStats();
+  for (let i = 0; i < 80 && (stats.frames.received < before.received + 12 || stats.delay > 0.7); i++) {
+    await seconds(0.1);
+    stats = await received.getStats();
+  }
+  const states = [sent.state, received.state], heard = stats.frames.received - before.received;
+  sent.close();
+  received.close();
+  for (const each of [a, b]) each.close();
+  await context.close();
+  return { states, heard, delay: stats.delay };
+}
+
 /** The worker dies in the middle of a call and is started again; then the context is closed. */
 export async function death(): Promise<Record<string, unknown>> {
   const context = await liveContext(24000), { a, b, channels: [here, there] } = await connect();
