@@ -93,7 +93,10 @@ test("WebTransport datagrams (a fake session)", async () => {
   assert.equal(here.readyState, "connecting");
   await talkOver(here, there, close);
   for (const channel of [here, there]) channel.close();
-  assert.ok(![one, other].some(({ readable, writable }) => readable.locked || writable.locked), "streams are free again");
+  assert.ok(
+    ![one, other].some(({ readable, writable }) => readable.locked || writable.locked),
+    "streams are free again",
+  );
   const writer = other.writable.getWriter(), reader = other.readable.getReader();
   void writer.write(Uint8Array.of(7));
   assert.deepEqual((await reader.read()).value, Uint8Array.of(7));

@@ -3,7 +3,14 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { MimiModel } from "../mod.ts";
-import { IncomingVoice, OutgoingVoice, transformChannel, type VoiceChannel, type VoiceLink } from "../src/call/mod.ts";
+import {
+  IncomingVoice,
+  type MessageTransform,
+  OutgoingVoice,
+  transformChannel,
+  type VoiceChannel,
+  type VoiceLink,
+} from "../src/call/mod.ts";
 import { PlayClock } from "../src/call/clock.ts";
 import { readWav } from "../src/file/wav.ts";
 import { formatRefuse } from "../src/rtc/packets.ts";
@@ -193,7 +200,8 @@ test("options of the receiver, and a channel that closes under a transform", asy
   a.send = () => {
     throw new Error("closed");
   };
-  for (const send of [(bytes: Uint8Array<ArrayBuffer>) => bytes, (bytes: Uint8Array<ArrayBuffer>) => Promise.resolve(bytes)]) {
+  const same: MessageTransform[] = [(bytes) => bytes, (bytes) => Promise.resolve(bytes)];
+  for (const send of same) {
     const channel = transformChannel(a, { send }), outgoing = new OutgoingVoice(mini, channel);
     outgoing.send({ data: new Uint16Array(8), shape: [1, 8, 1] }, -20);
     await seconds(0);

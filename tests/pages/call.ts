@@ -82,7 +82,11 @@ export async function callHere(
   const states = [statesOf(sent), statesOf(received)], reports: VoiceReport[] = [];
   sent.addEventListener("report", ({ detail }) => reports.push(detail));
   await seconds(options.seconds);
-  await until(() => reports.length >= 2);
+  await until(async () => {
+    if (loss === 0) return reports.length >= 2;
+    const { frames } = await received.getStats();
+    return reports.length >= 2 && reports.some((report) => report.loss > 0.15) && frames.recovered > 5;
+  });
   const { tracks: [track] } = await recording.stop(), stats = await received.getStats();
   const { kind } = received.track, said = states.map((each) => [...each]);
   sent.close();
@@ -127,8 +131,8 @@ export async function talk(n: number): Promise<Heard & { states: string[][]; rep
   return { track: pack(track), packets, stats, states: said, report };
 }
 
-async function until(condition: () => boolean): Promise<void> {
-  for (let i = 0; i < 100 && !condition(); i++) await seconds(0.1);
+async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  for (let i = 0; i < 100 && !(await condition()); i++) await seconds(0.1);
 }
 
 /** Mute, another device, a context that sleeps, a track that ends, another connection, the other side gone. */
@@ -210,10 +214,10 @@ export async function stall(): Promise<Record<string, unknown>> {
   for (const start = performance.now(); performance.now() - start < 1500;);
   const { frames: before } = await received.getStats();
   let stats = await received.getStats();
-  for (let i = 0; i < 80 && (stats.frames.received < before.received + 12 || stats.delay > 0.7); i++) {
-    await seconds(0.1);
+  await until(async () => {
     stats = await received.getStats();
-  }
+    return stats.frames.received >= before.received + 12 && stats.delay <= 0.7;
+  });
   const states = [sent.state, received.state], heard = stats.frames.received - before.received;
   sent.close();
   received.close();
@@ -235,10 +239,7 @@ export async function death(): Promise<Record<string, unknown>> {
   await until(() => sent.state === "connected" && received.state === "connected");
   const again = [sent.state, received.state];
   let frames = 0;
-  for (let i = 0; i < 50 && frames <= 5; i++) {
-    await seconds(0.1);
-    frames = (await received.getStats()).frames.received;
-  }
+  await until(async () => (frames = (await received.getStats()).frames.received) > 5);
   await context.close();
   await until(() => sent.state === "closed" && received.state === "closed");
   const closed = [sent.state, received.state];
