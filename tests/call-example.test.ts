@@ -1,9 +1,16 @@
 /** The call page in a real Chromium: two browser contexts, and the bot. */
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { mkdir, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import process from "node:process";
+import { test as plain } from "node:test";
 import { fileURLToPath } from "node:url";
 import type { Page } from "playwright-core";
+import { WebSocket } from "ws";
+import { SIGNAL_PATH } from "../examples/call/protocol.ts";
+import { signal } from "../examples/call/signalling.ts";
 import { inBrowser, LOOPBACK } from "./support/browser.ts";
 import { noBrowser } from "./support/chromium.ts";
 import { example } from "./support/example.ts";
@@ -38,6 +45,28 @@ async function picture(page: Page, name: string): Promise<void> {
   await mkdir(folder, { recursive: true });
   await writeFile(`${folder}/${name}.png`, await page.screenshot({ fullPage: true }));
 }
+
+plain("signalling: a third one is sent away, and does no harm with what it sends", async () => {
+  const server = createServer();
+  signal(server);
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const enter = () => new WebSocket(`ws://127.0.0.1:${(server.address() as AddressInfo).port}${SIGNAL_PATH}?room=a`);
+  const first = enter(), told = once(first, "message");
+  await once(first, "open");
+  const second = enter();
+  assert.deepEqual(JSON.parse(String((await told)[0])), { type: "joined", offers: true });
+  const third = enter(), full = once(third, "message"), gone = once(third, "close");
+  await once(third, "open");
+  third.send(new Uint8Array(100_000)); // more than is read
+  assert.deepEqual(JSON.parse(String((await full)[0])), { type: "full" });
+  await gone;
+  const passed = once(first, "message");
+  second.send("hello");
+  assert.equal(String((await passed)[0]), "hello");
+  for (const socket of [first, second]) socket.terminate();
+  await new Promise((closed) => server.close(closed));
+});
 
 test("two people: they hear each other, see loss, mute and hang up", (browser) =>
   example("call", async (url) => {
