@@ -488,8 +488,8 @@ export class VoiceReceiver {
   /** Counts a frame that is not played. */
   #pass(): void {
     const { frames } = this.#stats, known = this.#frames.get(this.#next++);
-    if (this.#state === "idle" || known?.silent) frames.silent++;
-    else if (known?.codes) frames.skipped++;
+    if (known?.silent) frames.silent++;
+    else if (known?.codes || this.#state === "idle") frames.skipped++;
     else frames.concealed++;
   }
 
