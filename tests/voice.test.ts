@@ -416,6 +416,14 @@ test("activity: speech is found in its background, ends of words are kept, and a
   }
 });
 
+test("activity: a microphone that was off does not make noise speech", () => {
+  const activity = new VoiceActivity(MIMI), follow = (level: number) => activity.follow(level, 0.08);
+  for (let i = 0; i < 20; i++) follow(-48);
+  for (let i = 0; i < 10; i++) assert.deepEqual(follow(-127), { active: false, level: -127 });
+  for (let i = 0; i < 10; i++) assert.deepEqual(follow(-48), { active: false, level: -48 });
+  assert.deepEqual(follow(-30), { active: true, level: -30 });
+});
+
 test("another model, another format, a newer version: typed refusals at both ends", () => {
   const decoder = new SilentDecoder(), config = { ...THIN.config };
   const cases: [what: string, sender: typeof THIN, code: string, receiver: RegExp, reply: RegExp][] = [

@@ -14,6 +14,8 @@ export interface Activity {
   level: number;
 }
 
+/** dB of full scale below which there is no sound. */
+const NOTHING = -127;
 /** dB by which speech is louder than the background, and below which nothing is speech. */
 const ABOVE = 8, SOFTEST = -65;
 /** Seconds for which a pause is still sent as speech: words end softly. */
@@ -58,10 +60,11 @@ export class VoiceActivity {
    * @param seconds how long the frame is.
    */
   follow(loudness: number, seconds: number): Activity {
-    this.#background = Math.min(loudness, this.#background + RISE * seconds);
+    // Nothing at all is no background, but a microphone that is off: after that it would long take noise for speech.
+    if (loudness > NOTHING) this.#background = Math.min(loudness, this.#background + RISE * seconds);
     const speech = loudness > Math.max(SOFTEST, this.#background + ABOVE);
     this.#since = speech ? 0 : this.#since + seconds;
     const active = this.#since <= HANGOVER;
-    return { active, level: active ? loudness : this.#background };
+    return { active, level: active ? loudness : Math.min(loudness, this.#background) };
   }
 }
