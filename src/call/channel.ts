@@ -40,6 +40,11 @@ export function isOpen({ readyState }: VoiceChannel): boolean {
   return readyState === "open" || readyState === 1;
 }
 
+/** Whether nothing will ever be sent any more; the event that told of it may be over. */
+export function isClosed({ readyState }: VoiceChannel): boolean {
+  return [2, 3, "closing", "closed"].includes(readyState);
+}
+
 /** @throws {MimiTypeError} `ERR_INVALID_ARGUMENT` for what is no channel. */
 export function checkChannel(where: string, channel: VoiceChannel): void {
   const { send, addEventListener } = (channel ?? {}) as Partial<VoiceChannel>;
