@@ -23,7 +23,7 @@ export class TransformedChannel extends EventTarget implements VoiceChannel {
   rejected = 0;
   readonly #channel: VoiceChannel;
   readonly #transforms: TransformOptions;
-  readonly #listeners = new Set<unknown>();
+  readonly #listeners: Record<ChannelEvent, Set<unknown>> = { open: new Set(), message: new Set(), close: new Set() };
   #leave: () => void = () => {};
 
   /** For {@link transformChannel}. */
@@ -48,8 +48,9 @@ export class TransformedChannel extends EventTarget implements VoiceChannel {
   // deno-lint-ignore no-explicit-any -- as in VoiceChannel
   override addEventListener(type: ChannelEvent, listener: (event: any) => void): void {
     super.addEventListener(type, listener);
-    this.#listeners.add(listener);
-    if (this.#listeners.size > 1) return;
+    const before = this.#listening;
+    this.#listeners[type].add(listener);
+    if (before) return;
     this.#leave = listen(this.#channel, {
       open: () => this.dispatchEvent(new Event("open")),
       close: () => this.dispatchEvent(new Event("close")),
@@ -65,8 +66,12 @@ export class TransformedChannel extends EventTarget implements VoiceChannel {
   // deno-lint-ignore no-explicit-any
   override removeEventListener(type: ChannelEvent, listener: (event: any) => void): void {
     super.removeEventListener(type, listener);
-    this.#listeners.delete(listener);
-    if (this.#listeners.size === 0) this.#leave(); // nothing of this channel holds it any more
+    this.#listeners[type].delete(listener);
+    if (!this.#listening) this.#leave(); // nothing of this channel holds it any more
+  }
+
+  get #listening(): boolean {
+    return Object.values(this.#listeners).some(({ size }) => size > 0);
   }
 
   #apply(transform: MessageTransform | undefined, message: Bytes, pass: (bytes: Bytes) => void): void {
