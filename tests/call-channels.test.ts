@@ -17,7 +17,6 @@ import {
   liveKitChannel,
   type LiveKitRoom,
   mediasoupChannel,
-  type MediasoupConsumer,
   type MediasoupProducer,
   OutgoingVoice,
   type VoiceChannel,
@@ -83,13 +82,10 @@ test("WebTransport datagrams (a fake session)", async () => {
   const [one, other] = [new TransformStream<Uint8Array>(), new TransformStream<Uint8Array>()];
   let close = () => {};
   const closed = new Promise<void>((resolve) => close = resolve), ready = seconds(0.02);
-  const session = (readable: ReadableStream<Uint8Array>, writable: WritableStream<Uint8Array>): DatagramTransport => ({
-    ready,
-    closed,
-    datagrams: { readable, writable },
-  });
-  const here = webTransportChannel(session(one.readable, other.writable));
-  const there = webTransportChannel(session(other.readable, one.writable));
+  const session = (datagrams: DatagramTransport["datagrams"]): DatagramTransport => ({ ready, closed, datagrams });
+  // One side as the standard has it now, the other as browsers had it before.
+  const here = webTransportChannel(session({ readable: one.readable, createWritable: () => other.writable }));
+  const there = webTransportChannel(session({ readable: other.readable, writable: one.writable }));
   assert.equal(here.readyState, "connecting");
   await talkOver(here, there, close);
   for (const channel of [here, there]) channel.close();
@@ -139,10 +135,10 @@ test("mediasoup data producers and consumers (a fake router)", async () => {
   class FakeProducer extends EventEmitter implements MediasoupProducer {
     readyState = "connecting";
     bufferedAmount = 0;
-    readonly consumer = new EventEmitter() as EventEmitter & MediasoupConsumer;
+    readonly consumer = Object.assign(new EventEmitter(), { binaryType: "blob" });
     send(data: Uint8Array<ArrayBuffer>): void {
-      const { buffer } = data.slice();
-      setTimeout(() => this.consumer.emit("message", buffer));
+      const { buffer } = data.slice(), { consumer } = this;
+      setTimeout(() => consumer.emit("message", consumer.binaryType === "blob" ? new Blob([buffer]) : buffer));
     }
   }
   const [a, b] = [new FakeProducer(), new FakeProducer()];

@@ -43,7 +43,9 @@ export interface DatagramTransport {
   readonly closed: Promise<unknown>;
   readonly datagrams: {
     readonly readable: ReadableStream<Uint8Array>;
-    readonly writable: WritableStream<Uint8Array>;
+    /** Of browsers before it became `createWritable()`. */
+    readonly writable?: WritableStream<Uint8Array>;
+    createWritable?(): WritableStream<Uint8Array>;
   };
 }
 
@@ -55,7 +57,7 @@ class DatagramChannel extends AdaptedChannel {
   constructor({ ready, closed, datagrams }: DatagramTransport) {
     super();
     this.#reader = datagrams.readable.getReader();
-    this.#writer = datagrams.writable.getWriter();
+    this.#writer = (datagrams.createWritable?.() ?? datagrams.writable!).getWriter();
     const end = () => this.ended();
     this.#writer.closed.catch(() => {}); // `closed` of the transport tells of it
     closed.then(end, end);
@@ -88,6 +90,8 @@ class DatagramChannel extends AdaptedChannel {
  * ```ts
  * const channel = webTransportChannel(new WebTransport("https://example.org/voice"));
  * ```
+ *
+ * @throws {DOMException} `InvalidStateError` in some browsers for a session that is closed.
  */
 export function webTransportChannel(transport: DatagramTransport): AdaptedChannel {
   return new DatagramChannel(transport);
@@ -175,6 +179,7 @@ export interface MediasoupProducer {
 
 /** What is used of a `DataConsumer` of mediasoup-client. */
 export interface MediasoupConsumer {
+  binaryType: string;
   on(event: "message", listener: (data: ArrayBuffer) => void): unknown;
   off(event: "message", listener: (data: ArrayBuffer) => void): unknown;
 }
@@ -192,10 +197,12 @@ class MediasoupChannel extends AdaptedChannel {
     super();
     this.#producer = producer;
     this.#consumer = consumer;
+    consumer.binaryType = "arraybuffer"; // some browsers give blobs otherwise
     consumer.on("message", this.#onMessage);
     producer.on("open", this.#onOpen);
     for (const event of ["close", "transportclose"] as const) producer.on(event, this.#onClose);
     if (producer.readyState === "open") this.opened();
+    else if (producer.readyState === "closed") this.close();
   }
 
   get bufferedAmount(): number {
