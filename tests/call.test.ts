@@ -72,7 +72,7 @@ function join(parts: Float32Array[]): Float32Array {
 }
 
 test("a voice goes over a channel that loses 30 %: what is heard is what came, and both ends tell", async () => {
-  const [a, b] = channelPair(), rng = random("lossy call"), drops = dropper(0.45, 2, () => rng.next());
+  const [a, b] = channelPair(), rng = random("lossy call"), drops = dropper(0.3, () => rng.next());
   const outgoing = new OutgoingVoice(mini, transformChannel(a, { send: (m) => drops.send(m) }), {
     redundancy: 2,
     dtx: false,
@@ -112,6 +112,23 @@ test("another model: both ends fail with a reason, and go on over a channel to s
   assert.deepEqual([incomingStates, friend.state], [["failed"], "connected"]);
   for (const end of [outgoing, incoming, friend]) end.close();
   other.close();
+});
+
+test("more codebooks than are loaded, a newer version: both ends say that it is not supported", async () => {
+  const few = await MimiModel.fromPretrained("mini", { numQuantizers: 4 });
+  const newer: MessageTransform = (packet) => Uint8Array.of(packet[0] & 15 | 2 << 4, ...packet.subarray(1));
+  for (const [model, send, why] of [[few, undefined, /4 are loaded/], [mini, newer, /version 2/]] as const) {
+    const [a, b] = channelPair();
+    const outgoing = new OutgoingVoice(mini, transformChannel(a, { send })), incoming = new IncomingVoice(model, b);
+    await talk(outgoing, incoming, 2);
+    for (const { state, error } of [outgoing, incoming]) {
+      assert.deepEqual([state, (error as { code?: string })?.code], ["failed", "ERR_NOT_SUPPORTED"]);
+    }
+    assert.match(incoming.error!.message, why);
+    outgoing.close();
+    incoming.close();
+  }
+  few.close();
 });
 
 test("an end that failed is not brought back by what was said before", async () => {
@@ -154,6 +171,18 @@ test("a peer that vanishes, comes back, and another that takes its place", async
   incoming.close();
   assert.throws(() => incoming.pull(1), { code: "ERR_INVALID_STATE" });
   assert.throws(() => outgoing.replaceChannel(a), { code: "ERR_INVALID_STATE" });
+});
+
+test("a channel that is closed already is told as one", () => {
+  const [a, b] = channelPair(), [open] = channelPair();
+  a.readyState = b.readyState = "closed";
+  const outgoing = new OutgoingVoice(mini, a), incoming = new IncomingVoice(mini, open), states = statesOf(incoming);
+  incoming.replaceChannel(b);
+  incoming.replaceChannel(open);
+  assert.equal(outgoing.state, "disconnected");
+  assert.deepEqual(states, ["disconnected", "connecting"]);
+  outgoing.close();
+  incoming.close();
 });
 
 test("a channel that is full, settings while it runs, and the bitrate that is kept", async () => {
@@ -209,6 +238,16 @@ test("options of the receiver, and a channel that closes under a transform", asy
     outgoing.close();
   }
   incoming.close();
+});
+
+test("a transformed channel listens as long as somebody listens to it", () => {
+  const [a] = channelPair(), channel = transformChannel(a, {}), heard: string[] = [];
+  const listener = ({ type }: Event) => heard.push(type);
+  for (const type of ["message", "close"] as const) channel.addEventListener(type, listener);
+  channel.removeEventListener("message", listener);
+  for (const type of ["message", "close"]) a.dispatchEvent(new MessageEvent(type, { data: new ArrayBuffer(1) }));
+  channel.removeEventListener("close", listener);
+  assert.deepEqual([heard, a.listeners], [["close"], 0]);
 });
 
 test("wrong calls", () => {

@@ -70,7 +70,7 @@ export async function callHere(
   options: { sampleRate: number; seconds: number; loss?: number; redundancy?: number },
 ): Promise<Heard & { dropped: boolean[]; states: string[][]; reports: VoiceReport[]; kind: string }> {
   const context = await liveContext(options.sampleRate), { a, b, channels: [here, there] } = await connect();
-  const { loss = 0, redundancy = 0 } = options, drops = dropper(loss, 2, generator(7));
+  const { loss = 0, redundancy = 0 } = options, drops = dropper(loss, generator(7));
   const packets = log(there);
   const received = await receiveVoice(there, { model: model!, context });
   const recording = new Recording(context, [received.node]);
