@@ -5,7 +5,7 @@
  */
 import { Compiler } from "./backends/compiler.ts";
 import { namedBackends } from "./backends/registry.ts";
-import type { Backend, Precision, Program } from "./core/backend.ts";
+import { type Backend, type Precision, PRECISIONS, type Program } from "./core/backend.ts";
 import { checkNetwork } from "./core/check-network.ts";
 import { type Checkpoint, openCheckpoint } from "./core/checkpoint.ts";
 import type { Codec, CodecConfig } from "./core/codec.ts";
@@ -54,7 +54,10 @@ export interface PartsOptions {
   part?: "both" | "encoder" | "decoder";
   /** Codebooks to load, from `numSemanticQuantizers` to all that the source has (default). 8 of Mimi are 1.1 kbps. */
   numQuantizers?: number;
-  /** How weights are kept; only `"f32"`. */
+  /**
+   * How weights are kept: `"f32"` (default), the codes and audio of transformers; `"int12"` and `"int8"` take less memory
+   * and time, for audio that is hard to tell apart and some codes that differ.
+   */
   precision?: Precision;
   /** A configuration in place of the source's `config.json`. */
   config?: MimiConfig | Partial<MimiConfigFields>;
@@ -115,8 +118,9 @@ export function checkParts(where: string, options: PartsOptions): void {
     );
   }
   const { precision = "f32" } = options;
-  if (precision !== "f32") {
-    throw new NotSupportedError(`${where}: precision ${describe(precision)} is not available, only "f32".`);
+  if (!PRECISIONS.includes(precision)) {
+    const names = PRECISIONS.map((name) => `"${name}"`).join(", ");
+    throw new NotSupportedError(`${where}: precision ${describe(precision)} is not available, only ${names}.`);
   }
 }
 

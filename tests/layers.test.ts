@@ -5,15 +5,19 @@ import { test } from "node:test";
 import { MimiConfig } from "../mod.ts";
 import { lower } from "../src/backends/wasm/lower.ts";
 import { Memory } from "../src/backends/wasm/memory.ts";
+import type { FormatOf } from "../src/backends/wasm/precision.ts";
 import type { Ports, TensorSource } from "../src/core/backend.ts";
 import { openCheckpoint } from "../src/core/checkpoint.ts";
 import { cosSin } from "../src/core/math.ts";
 import { decoderNetwork, encoderNetwork, mimi } from "../src/core/mimi.ts";
 import { type Layer, positionsAfter } from "../src/core/network.ts";
 import { bytesInMemory, Safetensors } from "../src/core/safetensors.ts";
+import { concatFloats } from "../src/core/tensor.ts";
 import { assertClose } from "./support/compare.ts";
 import { openGolden, testJSON, testPath } from "./support/files.ts";
-import { random } from "./support/random.ts";
+import { snr } from "./support/quality.ts";
+import { random, randomWeights } from "./support/random.ts";
+import { SMALL, VARIANTS } from "./support/variants.ts";
 import { deterministicWeights } from "./support/weights.ts";
 
 const NO_PORTS: Ports = { audio: [], codes: [], codebooks: 0 };
@@ -158,3 +162,57 @@ test("rotary angles are exact up to the last position of a stream", () => {
     assert.ok(error < 1e-15, `off by ${error} at ${angle}`);
   }
 });
+
+const WIDE = { ...SMALL, ...VARIANTS["panels: widths of 16"] };
+const LEAST_SNR = { int16: 55, int12: 40, int8: 15 };
+
+for (
+  const name of [
+    "panels: widths of 16",
+    "three residual layers, dilated, with shortcuts",
+    "replicate padding",
+    "grouped keys and values, bias, another theta",
+    "16 positions a frame, depthwise",
+    "stride 4, one group",
+    "no transformer",
+  ]
+) {
+  test(`integer weights in every layer: ${name}`, async () => {
+    const rng = random(name), config = new MimiConfig({ ...WIDE, ...VARIANTS[name] });
+    const weights = randomWeights(rng, [encoderNetwork(config), decoderNetwork(config)]), frames = rng.integer(5, 9);
+    const encoder = encoderNetwork(config), latent = { ...encoder, layers: encoder.layers.slice(0, -1) };
+    const pcm = rng.floats(frames * config.frameSize),
+      codes = Uint16Array.from(
+        { length: frames * config.numQuantizers },
+        () => rng.integer(0, config.codebookSize - 1),
+      );
+    for (const network of [latent, decoderNetwork(config)]) {
+      const { direction } = network, perFrame = direction === "encode" ? config.frameSize : 1;
+      const channels = direction === "encode" ? config.hiddenSize : 1;
+      const run = async (formatOf: FormatOf, cuts: number[]) => {
+        const memory = await Memory.create(), lowered = await lower(network, weights, memory, frames, formatOf);
+        const at = memory.allocate(lowered.stateSize), out: Float32Array[] = [];
+        cuts.forEach((from, i) => {
+          const n = (cuts[i + 1] ?? frames) - from;
+          if (direction === "encode") {
+            const samples = pcm.subarray(from * perFrame, (from + n) * perFrame);
+            memory.view(lowered.input, samples.length).set(samples);
+          }
+          const ports = { audio: [], codes: [codes], codebooks: config.numQuantizers };
+          const y = lowered.run(n * perFrame, { streams: [{ at, frames: from }], ports, row: 0, frame: from });
+          const rows = network.layers.reduce((rows, layer) => positionsAfter(layer, rows), n * perFrame);
+          out.push(memory.view(y, rows * channels).slice());
+        });
+        return concatFloats(out);
+      };
+      const exact = await run(() => "f32", [0]), one = Array.from({ length: frames }, (_, t) => t);
+      for (const format of ["int16", "int12", "int8"] as const) {
+        const whole = await run(() => format, [0]), dB = snr(whole, exact);
+        assert.ok(dB >= LEAST_SNR[format] && dB < Infinity, `${format}, ${direction}: ${dB} dB`);
+        for (const cuts of [one, [0, rng.integer(1, frames - 1)]]) {
+          assert.deepEqual(await run(() => format, cuts), whole, `${format}, ${direction}, cut at ${cuts}`);
+        }
+      }
+    }
+  });
+}

@@ -59,13 +59,13 @@ export class Compiler {
       await checkKnown(this.#where, this.#backend);
       passed.add(device);
     }
-    const test = [device, this.fingerprint, JSON.stringify(network)].join(),
+    const test = [device, this.fingerprint, this.#options.precision, JSON.stringify(network)].join(),
       tests = this.#selfTest && !passed.has(test);
     const shared = tests || this.#failover ? readOnce(weights) : weights;
     const program = await this.#backend.compile(network, shared, this.#options);
     let reference: Program | undefined, fallback: Program | undefined;
     try {
-      if (tests || this.#failover) reference = await wasm().compile(network, shared, { precision: "f32" });
+      if (tests || this.#failover) reference = await wasm().compile(network, shared, this.#options);
       if (tests) await checkProgram(this.#where, this.#backend, network, program, reference!);
       passed.add(test);
       if (this.#failover) fallback = reference;

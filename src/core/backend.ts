@@ -11,8 +11,14 @@ export interface TensorSource {
   read(spec: TensorSpec): Promise<Float32Array>;
 }
 
-/** How weights are kept. `f32` is the reference: same codes and audio as transformers. */
-export type Precision = "f32";
+/**
+ * How weights are kept. `f32` is the reference: same codes and audio as transformers. `int12` and `int8` are integers of 12
+ * and 8 bits, those of sensitive layers wider: less memory, more speed, and slightly other codes and audio, which are still
+ * the same on every device.
+ */
+export type Precision = "f32" | "int12" | "int8";
+
+export const PRECISIONS: readonly Precision[] = ["f32", "int12", "int8"];
 
 export interface CompileOptions {
   precision: Precision;

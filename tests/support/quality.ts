@@ -120,3 +120,13 @@ export function melDistance(clean: Float32Array, heard: Float32Array, rate: numb
   }
   return sum / (frames * MEL_BANDS);
 }
+
+/** Signal-to-noise ratio in dB of `actual` against `expected`. */
+export function snr(actual: Float32Array, expected: Float32Array): number {
+  let noise = 0, signal = 0;
+  expected.forEach((v, i) => {
+    noise += (actual[i] - v) ** 2;
+    signal += v * v;
+  });
+  return 10 * Math.log10(signal / noise);
+}

@@ -5,6 +5,9 @@
  * convolution with `stride` times the outputs, LayerScale is folded into the rows before it. An activation in front of a
  * convolution happens while its input is copied next to the past, so most layers pass over their data once.
  *
+ * Layers with few positions a frame take all frames of a pass at once, since their weights are large; those with many take
+ * them frame by frame, since their data is.
+ *
  * @module
  */
 import type { Ports, TensorSource } from "../../core/backend.ts";
@@ -33,8 +36,10 @@ import {
   tensorsOf,
 } from "../../core/network.ts";
 import { concatFloats } from "../../core/tensor.ts";
-import { Matmul } from "./matmul.ts";
+import { Codebook } from "./codebook.ts";
+import { type Matmul, matmul, type Rows, scaled, type Scratch, type Weights } from "./matmul.ts";
 import type { Memory } from "./memory.ts";
+import { type FormatOf, FORMATS } from "./precision.ts";
 
 const F32 = 4;
 
@@ -88,41 +93,97 @@ export interface Lowered {
   weights: number;
 }
 
-/** Lowers `network` for passes of at most `frames` frames, those of all streams together. */
-export async function lower(network: Network, tensors: TensorSource, memory: Memory, frames: number): Promise<Lowered> {
-  const context = new Lowering(memory, tensors, network, frames);
-  const { layers } = network, positions = inputPositions(network, frames);
+/** From so many positions a frame on, going in and out, layers work frame by frame. */
+const MANY_POSITIONS = 64;
+
+/**
+ * Lowers `network` for passes of at most `frames` frames, those of all streams together.
+ *
+ * @param formatOf how the weights of each layer are kept.
+ */
+export async function lower(
+  network: Network,
+  tensors: TensorSource,
+  memory: Memory,
+  frames: number,
+  formatOf: FormatOf = FORMATS.f32,
+): Promise<Lowered> {
+  const context = new Lowering(memory, tensors, network, formatOf);
   const before = memory.used;
-  const chain = await context.chain(layers, positions, 0);
+  const parts: { op: Op; layers: Layer[]; output: Scratch }[] = [];
+  const width = network.direction === "decode" && latentChannels(network) || 1; // samples are mono
+  let perFrame = inputPositions(network, 1), channels = width;
+  for (const { layers, sliced } of partsOf(network)) {
+    const op = await context.chain(layers, { frames: sliced ? 1 : frames, perFrame }, 0);
+    const from = { perFrame, row: channels * F32 };
+    channels = channelsAfter(layers) ?? channels;
+    perFrame = after(layers, perFrame);
+    const output = context.shared(`part ${parts.length}`, frames * perFrame * channels * F32);
+    parts.push({ op: sliced ? frameByFrame(op, layers, from, channels * F32) : op, layers, output });
+  }
   const weights = memory.used - before;
-  const width = network.direction === "decode" && latentChannels(network) || 1;
-  const input = memory.allocate(positions * width), output = memory.allocate(outputSize(layers, positions));
+  const input = context.shared("input", inputPositions(network, frames) * width * F32);
   context.allocateScratch();
   return {
-    input,
+    input: input.at,
     slots: context.slots,
     stateSize: context.stateSize,
     weights,
-    run(n, pass, from = input) {
-      chain.run(from, n, output, pass, false);
-      return output;
+    run(n, pass, from = input.at) {
+      for (const { op, layers, output } of parts) {
+        op.run(from, n, output.at, pass, false);
+        from = output.at;
+        n = after(layers, n);
+      }
+      return from;
     },
   };
 }
 
-function outputSize(layers: Layer[], positions: number): number {
-  for (const layer of layers) positions = positionsAfter(layer, positions);
-  return positions * (channelsAfter(layers) ?? 0);
+/** The network in parts that take the frames of a pass one by one, or all at once. */
+function partsOf({ layers, ...network }: Network): { layers: Layer[]; sliced: boolean }[] {
+  const parts: { layers: Layer[]; sliced: boolean }[] = [];
+  let positions = inputPositions({ layers, ...network }, 1), waiting: Layer[] = [];
+  for (const layer of layers) {
+    const after = positionsAfter(layer, positions), sliced = Math.min(positions, after) >= MANY_POSITIONS;
+    positions = after;
+    waiting.push(layer);
+    if (layer.kind === "elu") continue; // stays with the convolution behind it
+    const last = parts[parts.length - 1];
+    if (last?.sliced === sliced) last.layers.push(...waiting);
+    else parts.push({ layers: waiting, sliced });
+    waiting = [];
+  }
+  if (waiting.length > 0) parts.push({ layers: waiting, sliced: false });
+  return parts;
 }
 
-/** A buffer whose size is the largest that anyone asked for. */
-class Scratch {
-  size = 0;
-  at = 0;
-  need(n: number): this {
-    this.size = Math.max(this.size, n);
-    return this;
-  }
+/** Positions that leave layers in a row. */
+function after(layers: readonly Layer[], positions: number): number {
+  return layers.reduce((n, layer) => positionsAfter(layer, n), positions);
+}
+
+/** Runs layers on one frame of one stream after the other. Rows are in bytes. */
+function frameByFrame(op: Op, layers: Layer[], from: { perFrame: number; row: number }, rowTo: number): Op {
+  return {
+    run(x, positions, y, pass, accumulate) {
+      const n = positions / pass.streams.length;
+      for (const { at, frames } of pass.streams) {
+        for (let done = 0; done < n; done += from.perFrame) {
+          const some = Math.min(from.perFrame, n - done);
+          op.run(x, some, y, { ...pass, streams: [{ at, frames: frames + done / from.perFrame }] }, accumulate);
+          x += some * from.row;
+          y += after(layers, some) * rowTo;
+        }
+      }
+    },
+  };
+}
+
+/** How much of a recording layers take at once: at most so many frames, with so many positions each. */
+interface Extent {
+  frames: number;
+  perFrame: number;
 }
 
 class Lowering {
@@ -131,25 +192,32 @@ class Lowering {
   readonly #memory: Memory;
   readonly #tensors: TensorSource;
   readonly #network: Network;
-  readonly #frames: number;
-  readonly #scratch = new Map<string, Scratch>();
+  readonly #formatOf: FormatOf;
+  readonly #scratch = new Map<string, Scratch & { bytes: number }>();
 
-  constructor(memory: Memory, tensors: TensorSource, network: Network, frames: number) {
+  constructor(memory: Memory, tensors: TensorSource, network: Network, formatOf: FormatOf) {
     this.#memory = memory;
     this.#tensors = tensors;
     this.#network = network;
-    this.#frames = frames;
+    this.#formatOf = formatOf;
   }
 
-  /** A buffer shared by everything that names it; its users do not overlap in time. */
-  #shared(name: string, n: number): Scratch {
+  /** A buffer shared by everything that names it, as large as the largest need; its users do not overlap in time. */
+  readonly shared = (name: string, bytes: number): Scratch => {
     let scratch = this.#scratch.get(name);
-    if (!scratch) this.#scratch.set(name, scratch = new Scratch());
-    return scratch.need(n);
-  }
+    if (!scratch) this.#scratch.set(name, scratch = { at: 0, bytes });
+    scratch.bytes = Math.max(scratch.bytes, bytes);
+    return scratch;
+  };
 
   allocateScratch(): void {
-    for (const scratch of this.#scratch.values()) scratch.at = this.#memory.allocate(scratch.size);
+    for (const scratch of this.#scratch.values()) scratch.at = this.#memory.allocate(Math.ceil(scratch.bytes / F32));
+  }
+
+  /** A product with the weights of a layer. */
+  #matmul(name: string, weights: Weights, rows: Rows): Matmul {
+    const { outputs, inputs } = weights, format = this.#formatOf({ name, outputs, inputs, perFrame: rows.perFrame });
+    return matmul(this.#memory, weights, format, rows, this.shared);
   }
 
   /** Room in a stream's block; returns its byte offset. */
@@ -160,7 +228,7 @@ class Lowering {
   }
 
   /** Layers in a row. Between them data goes back and forth between two buffers of this depth. */
-  async chain(layers: readonly Layer[], positions: number, depth: number): Promise<Op> {
+  async chain(layers: readonly Layer[], extent: Extent, depth: number): Promise<Op> {
     const steps: { op: Op; layer: Layer; to?: Scratch }[] = [];
     const { kernels } = this.#memory;
     let moves = 0;
@@ -174,13 +242,13 @@ class Lowering {
         scale = await this.#tensors.read(tensorsOf(next)[0]);
         i++;
       }
-      const op = await this.#op(layer, positions, depth, activation, scale);
-      const after = positionsAfter(layer, positions);
-      const to = op.inPlace
+      const op = await this.#op(layer, extent, depth, activation, scale);
+      extent = { frames: extent.frames, perFrame: positionsAfter(layer, extent.perFrame) };
+      const channels = channelsAfter(layers.slice(0, i + 1)) ?? 0, isLast = i === layers.length - 1;
+      const to = op.inPlace || isLast
         ? undefined
-        : this.#shared(`depth ${depth}, ${moves++ % 2}`, after * (channelsAfter(layers.slice(0, i + 1)) ?? 0));
+        : this.shared(`depth ${depth}, ${moves++ % 2}`, extent.frames * extent.perFrame * channels * F32);
       steps.push({ op, layer, to });
-      positions = after;
     }
     const last = steps.length - 1, [first] = steps;
     const endsInPlace = steps[last].op.inPlace, channels = channelsAfter(layers) ?? 0;
@@ -190,7 +258,7 @@ class Lowering {
       run(x, n, y, pass, accumulate) {
         for (let i = 0; i <= last; i++) {
           const { op, layer, to } = steps[i];
-          const target = !to ? x : i === last ? y : to.at;
+          const target = op.inPlace ? x : to?.at ?? y;
           op.run(x, n, target, pass, accumulate && i === last);
           x = target;
           n = positionsAfter(layer, n);
@@ -200,25 +268,25 @@ class Lowering {
     };
   }
 
-  async #op(layer: Layer, positions: number, depth: number, activation?: "elu", scale?: Float32Array): Promise<Op> {
+  async #op(layer: Layer, extent: Extent, depth: number, activation?: "elu", scale?: Float32Array): Promise<Op> {
     const { kernels } = this.#memory;
     switch (layer.kind) {
       case "conv":
-        return this.#conv(layer, positions, activation);
+        return this.#conv(layer, extent, activation);
       case "convTranspose":
-        return this.#convTranspose(layer, positions, activation);
+        return this.#convTranspose(layer, extent, activation);
       case "linear":
-        return this.#linear(layer, scale);
+        return this.#linear(layer, extent, scale);
       case "attention":
-        return this.#attention(layer, positions, scale);
+        return this.#attention(layer, extent, scale);
       case "layerNorm":
         return this.#layerNorm(layer);
       case "residual":
-        return this.#residual(layer, positions, depth);
+        return this.#residual(layer, extent, depth);
       case "quantize":
-        return this.#quantize(layer.quantizers, positions);
+        return this.#quantize(layer.quantizers, extent);
       case "dequantize":
-        return this.#dequantize(layer.quantizers, positions);
+        return this.#dequantize(layer.quantizers, extent);
       case "gelu":
       case "elu": {
         const channels = this.#channelsBefore(layer), kernel = kernels[layer.kind];
@@ -260,14 +328,14 @@ class Lowering {
    * The buffers `[past | new | right padding]` in front of a convolution, one after the other for the streams of a pass:
    * fills them from the streams' memory and from x, and afterwards remembers the newest `past` rows.
    */
-  #history(layer: ConvLayer | ConvTransposeLayer, past: number, positions: number, activation?: "elu"): {
+  #history(layer: ConvLayer | ConvTransposeLayer, past: number, extent: Extent, activation?: "elu"): {
     /** Where the first buffer starts, the bytes from one to the next, and the new positions in each. */
     fill(x: number, positions: number, pass: Pass): { from: number; size: number; n: number };
     keep(positions: number, pass: Pass): void;
   } {
     const { kernels } = this.#memory, row = layer.inChannels * F32;
     const replicate = layer.kind === "conv" && layer.padMode === "replicate";
-    const buffer = this.#shared("history", (this.#frames * past + positions) * layer.inChannels);
+    const buffer = this.shared("history", extent.frames * (past + extent.perFrame) * row);
     const length = (n: number) => (past + n + padRight(layer, n)) * row;
     const offset = past ? this.#state(past * layer.inChannels) : 0;
     if (past) {
@@ -300,10 +368,10 @@ class Lowering {
     };
   }
 
-  async #conv(layer: ConvLayer, positions: number, activation?: "elu"): Promise<Op> {
+  async #conv(layer: ConvLayer, extent: Extent, activation?: "elu"): Promise<Op> {
     const { inChannels, outChannels, kernel, stride, dilation } = layer, memory = this.#memory;
     const weight = await this.#tensors.read(tensorsOf(layer)[0]), bias = await this.#bias(layer);
-    const history = this.#history(layer, padLeft(layer), positions, activation);
+    const history = this.#history(layer, padLeft(layer), extent, activation);
     // Taps that lie side by side make one product; with a dilation each tap is one of its own.
     const joined = dilation === 1 ? kernel : 1;
     const products: Matmul[] = [], zeros = dilation === 1 ? 0 : memory.allocate(outChannels);
@@ -315,7 +383,14 @@ class Lowering {
           for (let c = 0; c < inChannels; c++) rows[at++] = weight[(o * inChannels + c) * kernel + tap + j];
         }
       }
-      products.push(new Matmul(memory, rows, outChannels, joined * inChannels, tap === 0 ? bias : zeros));
+      const weights = {
+        values: rows,
+        outputs: outChannels,
+        inputs: joined * inChannels,
+        bias: tap === 0 ? bias : zeros,
+      };
+      const perFrame = positionsAfter(layer, extent.perFrame);
+      products.push(this.#matmul(layer.name, weights, { frames: extent.frames, perFrame, taps: joined, stride }));
     }
     return {
       canAccumulate: true,
@@ -339,10 +414,10 @@ class Lowering {
     };
   }
 
-  async #convTranspose(layer: ConvTransposeLayer, positions: number, activation?: "elu"): Promise<Op> {
+  async #convTranspose(layer: ConvTransposeLayer, extent: Extent, activation?: "elu"): Promise<Op> {
     const { inChannels, outChannels, kernel, stride, groups } = layer, memory = this.#memory;
     const weight = await this.#tensors.read(tensorsOf(layer)[0]), past = taps(layer) - 1;
-    const history = this.#history(layer, past, positions, activation), row = inChannels * F32;
+    const history = this.#history(layer, past, extent, activation), row = inChannels * F32;
     if (groups === inChannels && groups === outChannels) {
       const rows = new Float32Array(taps(layer) * stride * inChannels);
       for (let c = 0; c < inChannels; c++) {
@@ -377,7 +452,11 @@ class Lowering {
       layer,
       (b) => Float32Array.from({ length: stride * outChannels }, (_, i) => b[i % outChannels]),
     );
-    const product = new Matmul(memory, rows, stride * outChannels, inputs, bias);
+    const product = this.#matmul(
+      layer.name,
+      { values: rows, outputs: stride * outChannels, inputs, bias },
+      { ...extent, taps: past + 1, stride: 1 },
+    );
     return {
       canAccumulate: true,
       readsFirst: true,
@@ -389,16 +468,11 @@ class Lowering {
     };
   }
 
-  async #linear(layer: LinearLayer, scale?: Float32Array): Promise<Op> {
-    const { inChannels, outChannels } = layer;
-    const weight = scaled(await this.#tensors.read(tensorsOf(layer)[0]), scale);
-    const product = new Matmul(
-      this.#memory,
-      weight,
-      outChannels,
-      inChannels,
-      await this.#bias(layer, (b) => scaled(b, scale)),
-    );
+  async #linear(layer: LinearLayer, extent: Extent, scale?: Float32Array): Promise<Op> {
+    const { inChannels, outChannels } = layer, values = await this.#tensors.read(tensorsOf(layer)[0]);
+    const bias = await this.#bias(layer, (b) => scaled(b, scale));
+    const weights = { values, outputs: outChannels, inputs: inChannels, bias, factors: scale };
+    const product = this.#matmul(layer.name, weights, { ...extent, taps: 1, stride: 1 });
     return {
       canAccumulate: true,
       run: (x, n, y, _pass, accumulate) => product.run(x, inChannels * F32, y, outChannels * F32, n, accumulate),
@@ -411,9 +485,9 @@ class Lowering {
     return { run: (x, n, y) => kernels.layer_norm(x, gainAt, biasAt, y, layer.channels, n, layer.eps) };
   }
 
-  async #residual(layer: ResidualLayer, positions: number, depth: number): Promise<Op> {
+  async #residual(layer: ResidualLayer, extent: Extent, depth: number): Promise<Op> {
     const { kernels } = this.#memory;
-    const branch = await this.chain(layer.branch, positions, depth + 1);
+    const branch = await this.chain(layer.branch, extent, depth + 1);
     if (!branch.canAccumulate) {
       throw new NotSupportedError("The wasm backend cannot add the last layer of a residual branch to its input.");
     }
@@ -425,7 +499,7 @@ class Lowering {
     if (layer.shortcut[0]?.kind === "residual") {
       throw new NotSupportedError("The wasm backend cannot begin a residual shortcut with a residual layer.");
     }
-    const shortcut = layer.shortcut.length > 0 ? await this.chain(layer.shortcut, positions, depth + 1) : copy;
+    const shortcut = layer.shortcut.length > 0 ? await this.chain(layer.shortcut, extent, depth + 1) : copy;
     return {
       run(x, n, y, pass) {
         shortcut.run(x, n, y, pass, false);
@@ -434,7 +508,7 @@ class Lowering {
     };
   }
 
-  async #attention(layer: AttentionLayer, positions: number, scale?: Float32Array): Promise<Op> {
+  async #attention(layer: AttentionLayer, extent: Extent, scale?: Float32Array): Promise<Op> {
     const { channels, heads, keyValueHeads, headDim, window, ropeTheta } = layer,
       memory = this.#memory,
       { kernels } = memory;
@@ -455,23 +529,27 @@ class Lowering {
       biases.push(padHeads(bias, count, headDim, padded).map((v) => v * factor));
     }
     const inner = (heads + 2 * keyValueHeads) * padded;
-    const qkv = new Matmul(memory, concatFloats(rows), inner, channels, memory.store(concatFloats(biases)));
-    const outWeight = scaled(await this.#tensors.read(tensorsOf(parts.output)[0]), scale);
-    const output = new Matmul(
-      memory,
-      padHeads(outWeight, channels * heads, headDim, padded),
-      channels,
-      heads * padded,
-      await this.#bias(parts.output, (b) => scaled(b, scale)),
+    const rowsOf = { ...extent, taps: 1, stride: 1 };
+    const qkv = this.#matmul(
+      layer.name,
+      { values: concatFloats(rows), outputs: inner, inputs: channels, bias: memory.store(concatFloats(biases)) },
+      rowsOf,
     );
+    const outWeight = await this.#tensors.read(tensorsOf(parts.output)[0]);
+    const output = this.#matmul(parts.output.name, {
+      values: padHeads(outWeight, channels * heads, headDim, padded),
+      outputs: channels,
+      inputs: heads * padded,
+      bias: await this.#bias(parts.output, (b) => scaled(b, scale)),
+      factors: scale,
+    }, rowsOf);
     const frequencies = ropeFrequencies(ropeTheta, headDim), half = headDim / 2;
-    const perFrame = positions / this.#frames, block = ring - window + 1;
-    const qkvAt = this.#shared("qkv", positions * inner),
-      attended = this.#shared("attended", positions * heads * padded);
-    const tables = this.#shared("rotary", positions * headDim),
-      scores = this.#shared("scores", block * ring),
-      mask = this.#shared("mask", ring);
-    const zeros = this.#shared("zeros", Math.max(ring, padded)); // never written
+    const { perFrame } = extent, positions = extent.frames * perFrame, block = ring - window + 1;
+    const qkvAt = this.shared("qkv", positions * inner * F32),
+      attended = this.shared("attended", positions * heads * padded * F32);
+    const tables = this.shared("rotary", positions * headDim * F32),
+      scores = this.shared("scores", block * ring * F32);
+    const zeros = this.shared("zeros", Math.max(ring, padded) * F32); // never written
     const size = keyValueHeads * ring * padded, keysAt = this.#state(size), valuesAt = this.#state(size);
     this.slots.push(ringSlot(memory, [keysAt, valuesAt], { keyValueHeads, ring, padded, headDim, window, perFrame }));
     return {
@@ -503,7 +581,6 @@ class Lowering {
             headDim,
             padded,
             scores.at,
-            mask.at,
             zeros.at,
             attended.at + i * n * heads * padded * F32,
           );
@@ -521,44 +598,28 @@ class Lowering {
     return sums.map((v, i) => v / Math.max(used[Math.floor(i / quantizer.dim)], floor));
   }
 
-  async #quantize(quantizers: ResidualQuantizer[], positions: number): Promise<Op> {
+  async #quantize(quantizers: ResidualQuantizer[], { frames, perFrame }: Extent): Promise<Op> {
     const memory = this.#memory, { kernels } = memory, branches: ((x: number, n: number, pass: Pass) => void)[] = [];
+    const most = frames * perFrame;
     let first = 0;
     for (const quantizer of quantizers) {
       const { size, dim, channels, projected } = quantizer, base = first;
-      const projection = projected
-        ? new Matmul(
-          memory,
-          await this.#tensors.read(tensorsOf({ kind: "quantize", quantizers: [quantizer] })[0]),
-          dim,
-          channels,
-          memory.allocate(dim),
-        )
-        : undefined;
-      const residual = this.#shared("residual", positions * dim),
-        scores = this.#shared("code scores", positions * size);
-      const books: Matmul[] = [];
+      const projection = projected && await this.#projection(quantizer, "quantize", dim, channels, frames, perFrame);
+      const residual = this.shared("residual", most * dim * F32), found = this.shared("found", most * 4);
+      const books: Codebook[] = [];
       for (let i = 0; i < quantizer.codebooks; i++) {
-        const entries = await this.#codebook(quantizer, i), half = new Float32Array(size);
-        for (let e = 0; e < size; e++) {
-          let squares = 0;
-          for (let c = e * dim; c < (e + 1) * dim; c++) squares += entries[c] * entries[c];
-          half[e] = -squares / 2;
-        }
-        books.push(new Matmul(memory, entries, size, dim, memory.store(half)));
+        books.push(new Codebook(memory, await this.#codebook(quantizer, i), size, dim, most, this.shared));
       }
       branches.push((x, n, pass) => {
         if (projection) projection.run(x, channels * F32, residual.at, dim * F32, n, false);
         else kernels.move(residual.at, x, n * dim * F32);
         const { codebooks } = pass.ports;
         for (let i = 0; i < books.length && base + i < codebooks; i++) {
-          // The nearest entry maximises x . c - |c|^2 / 2.
-          books[i].run(residual.at, dim * F32, scores.at, size * F32, n, false);
+          books[i].search(residual.at, n, found.at);
+          const numbers = memory.integers(found.at, n);
           for (let t = 0; t < n; t++) {
-            const code = kernels.argmax(scores.at + t * size * F32, size), entry = books[i].row(code);
             const [codes, at] = codeOf(pass, n, base + i, t);
-            codes[at] = code;
-            kernels.subtract_strided(residual.at + t * dim * F32, entry.at, entry.stride, dim);
+            codes[at] = numbers[t];
           }
         }
       });
@@ -567,22 +628,29 @@ class Lowering {
     return { run: (x, n, _y, pass) => branches.forEach((branch) => branch(x, n, pass)) };
   }
 
-  async #dequantize(quantizers: ResidualQuantizer[], positions: number): Promise<Op> {
+  /** The projection of a quantizer, from `inputs` to `outputs` values. */
+  async #projection(
+    quantizer: ResidualQuantizer,
+    kind: "quantize" | "dequantize",
+    outputs: number,
+    inputs: number,
+    frames: number,
+    perFrame: number,
+  ): Promise<Matmul> {
+    const [{ name, ...spec }] = tensorsOf({ kind, quantizers: [quantizer] });
+    const values = await this.#tensors.read({ name, ...spec }), bias = this.#memory.allocate(outputs);
+    const rows = { frames, perFrame, taps: 1, stride: 1 };
+    return this.#matmul(name.replace(/\.weight$/, ""), { values, outputs, inputs, bias }, rows);
+  }
+
+  async #dequantize(quantizers: ResidualQuantizer[], { frames, perFrame }: Extent): Promise<Op> {
     const memory = this.#memory, { kernels } = memory;
     const branches: ((n: number, y: number, pass: Pass, accumulate: boolean) => void)[] = [];
     let first = 0;
     for (const quantizer of quantizers) {
       const { dim, channels, projected } = quantizer, base = first;
-      const projection = projected
-        ? new Matmul(
-          memory,
-          await this.#tensors.read(tensorsOf({ kind: "dequantize", quantizers: [quantizer] })[0]),
-          channels,
-          dim,
-          memory.allocate(channels),
-        )
-        : undefined;
-      const sums = this.#shared("residual", positions * dim), books: number[] = [];
+      const projection = projected && await this.#projection(quantizer, "dequantize", channels, dim, frames, perFrame);
+      const sums = this.shared("residual", frames * perFrame * dim * F32), books: number[] = [];
       for (let i = 0; i < quantizer.codebooks; i++) books.push(memory.store(await this.#codebook(quantizer, i)));
       branches.push((n, y, pass, accumulate) => {
         const { codebooks } = pass.ports;
@@ -645,13 +713,6 @@ function ringSlot(
       each(state, frames, (row, part, at) => row.set(tensors[part].subarray(at, at + headDim)));
     },
   };
-}
-
-/** Multiplies rows (or values) by one factor each. */
-function scaled(values: Float32Array, scale: Float32Array | undefined): Float32Array {
-  if (!scale) return values;
-  const columns = values.length / scale.length;
-  return values.map((v, i) => v * scale[Math.floor(i / columns)]);
 }
 
 /** `count` blocks of `from` values become blocks of `to`, filled up with zeros. */

@@ -1,45 +1,95 @@
 /**
- * A matrix product with constant weights, packed once for the kernels.
+ * Matrix products with constant weights, packed once for the kernels.
  *
  * @module
  */
+import { longestRow, type PackedMatrix, packMatrix, PANEL, panelBytes, type WeightFormat } from "../../core/packing.ts";
 import type { Memory } from "./memory.ts";
 
-const LANES = 16;
+/** `y[t] = W x[t] + bias`. */
+export interface Matmul {
+  /**
+   * Multiplies `blocks` blocks of `rows` rows: those of x lie `strideBlock` bytes apart, those of y one after the other.
+   * Pointers and strides in bytes.
+   */
+  run(
+    x: number,
+    strideX: number,
+    y: number,
+    strideY: number,
+    rows: number,
+    accumulate: boolean,
+    blocks?: number,
+    strideBlock?: number,
+  ): void;
+}
 
-/** `y[t] = W x[t] + bias`, W is [M, K] row by row. Strides are in bytes. */
-export class Matmul {
-  readonly outputs: number;
-  readonly inputs: number;
+/** W and its bias. */
+export interface Weights {
+  /** [outputs, inputs] */
+  values: Float32Array;
+  outputs: number;
+  inputs: number;
+  /** Where the bias lies. */
+  bias: number;
+  /** Multiplies the rows of W; the bias has it already. */
+  factors?: Float32Array;
+}
+
+/** A buffer that others use too; its place is known once everything is lowered. */
+export interface Scratch {
+  at: number;
+}
+
+/** How rows of y come from rows of x; integers are scaled by it. */
+export interface Rows {
+  /** Most frames of a pass, those of all its streams together. */
+  frames: number;
+  /** Rows of y for a frame. */
+  perFrame: number;
+  /** Rows of x, `stride` apart from one row of y to the next, that lie side by side in an input of W. */
+  taps: number;
+  stride: number;
+}
+
+/**
+ * Packs weights. Integers are for outputs that come in sixteens; others stay f32.
+ *
+ * @param scratch gives a buffer of some bytes that all who name it share.
+ */
+export function matmul(
+  memory: Memory,
+  weights: Weights,
+  format: WeightFormat,
+  rows: Rows,
+  scratch: (name: string, bytes: number) => Scratch,
+): Matmul {
+  return format === "f32" || weights.outputs % PANEL !== 0
+    ? new FloatMatmul(memory, weights)
+    : new IntegerMatmul(memory, weights, format, rows, scratch);
+}
+
+class FloatMatmul implements Matmul {
   readonly #memory: Memory;
+  readonly #outputs: number;
+  readonly #inputs: number;
   readonly #weights: number;
   readonly #bias: number;
   readonly #panels: boolean;
 
-  constructor(memory: Memory, weights: Float32Array, outputs: number, inputs: number, bias: number) {
-    this.outputs = outputs;
-    this.inputs = inputs;
+  constructor(memory: Memory, { values, outputs, inputs, bias, factors }: Weights) {
     this.#memory = memory;
+    this.#outputs = outputs;
+    this.#inputs = inputs;
     this.#bias = bias;
     // Sixteen rows side by side feed the fast kernel; what does not come in sixteens stays as rows.
-    this.#panels = outputs % LANES === 0;
-    this.#weights = memory.allocate(weights.length);
-    const packed = memory.view(this.#weights, weights.length);
-    if (this.#panels) pack(packed, weights, outputs, inputs);
-    else packed.set(weights);
+    this.#panels = outputs % PANEL === 0;
+    this.#weights = memory.allocate(values.length);
+    const packed = memory.view(this.#weights, values.length), rows = scaled(values, factors);
+    if (this.#panels) packPanels(packed, rows, outputs, inputs);
+    else packed.set(rows);
   }
 
-  /** Where row `output` of W lies: its first value, and the bytes from one value to the next. */
-  row(output: number): { at: number; stride: number } {
-    const lane = output % LANES, panel = output - lane;
-    return this.#panels
-      ? { at: this.#weights + (panel * this.inputs + lane) * 4, stride: LANES * 4 }
-      : { at: this.#weights + output * this.inputs * 4, stride: 4 };
-  }
-
-  /**
-   * Multiplies `blocks` blocks of `rows` rows: those of x lie `strideBlock` bytes apart, those of y one after the other.
-   */
   run(
     x: number,
     strideX: number,
@@ -50,13 +100,13 @@ export class Matmul {
     blocks: number = 1,
     strideBlock: number = 0,
   ): void {
-    const { outputs, inputs } = this, { kernels } = this.#memory;
+    const { kernels } = this.#memory, outputs = this.#outputs, inputs = this.#inputs, bias = this.#bias;
     if (this.#panels) {
       kernels.gemm(
         this.#weights,
-        LANES * 4,
-        inputs * LANES * 4,
-        this.#bias,
+        PANEL * 4,
+        inputs * PANEL * 4,
+        bias,
         x,
         strideX,
         y,
@@ -74,7 +124,7 @@ export class Matmul {
         kernels.dot(
           this.#weights,
           inputs * 4,
-          this.#bias,
+          bias,
           x + b * strideBlock,
           strideX,
           y + b * rows * strideY,
@@ -89,12 +139,122 @@ export class Matmul {
   }
 }
 
+/**
+ * Weights of 8, 12 or 16 bits, activations of 16. The activations of a frame have a scale of their own, so that a result
+ * does not depend on what else is in a pass.
+ */
+class IntegerMatmul implements Matmul {
+  readonly #memory: Memory;
+  readonly #format: PackedMatrix["format"];
+  readonly #outputs: number;
+  readonly #pairs: number;
+  readonly #weights: number;
+  readonly #scales: number;
+  readonly #bias: number;
+  readonly #rows: Rows;
+  /** Channels of a row of x. */
+  readonly #channels: number;
+  /** Rows of x for a frame, with those before the first that its products reach back to. */
+  readonly #group: number;
+  readonly #spread: number;
+  readonly #integers: Scratch;
+  readonly #groupScales: Scratch;
+  readonly #panel: Scratch;
+
+  constructor(
+    memory: Memory,
+    { values, outputs, inputs, bias, factors }: Weights,
+    format: PackedMatrix["format"],
+    rows: Rows,
+    scratch: (name: string, bytes: number) => Scratch,
+  ) {
+    const packed = packMatrix(values, outputs, inputs, format), { frames, perFrame, taps, stride } = rows;
+    this.#memory = memory;
+    this.#format = format;
+    this.#outputs = outputs;
+    this.#pairs = Math.ceil(inputs / 2);
+    this.#weights = memory.storeBytes(packed.data);
+    this.#scales = memory.store(scaled(packed.scales, factors));
+    this.#bias = bias;
+    this.#rows = rows;
+    this.#channels = inputs / taps;
+    this.#group = (perFrame - 1) * stride + taps;
+    this.#spread = spreadOf(packed, taps);
+    this.#integers = scratch("integers", frames * this.#group * this.#channels * 2);
+    this.#groupScales = scratch("integer scales", frames * 4);
+    this.#panel = scratch("panel", format === "int12" ? panelBytes("int16", inputs) : 0);
+  }
+
+  run(
+    x: number,
+    strideX: number,
+    y: number,
+    strideY: number,
+    rows: number,
+    accumulate: boolean,
+    blocks: number = 1,
+    strideBlock: number = 0,
+  ): void {
+    const { kernels } = this.#memory, { perFrame, taps, stride } = this.#rows;
+    const integers = this.#integers.at, scales = this.#groupScales.at, group = this.#group * this.#channels * 2;
+    const frames = Math.floor(rows / perFrame), rest = rows % perFrame;
+    let to = 0;
+    const convert = (from: number, inputs: number, groups: number) => {
+      const at = integers + to * group, step = perFrame * strideX;
+      kernels.to_int16(from, this.#channels, inputs, step, groups, this.#spread, at, scales + to * 4);
+      to += groups;
+    };
+    for (let b = 0; b < blocks; b++) {
+      const from = x + b * strideBlock;
+      convert(from, this.#group, frames);
+      // Only a recording's last frame is not whole, and it has its pass to itself.
+      if (rest > 0) convert(from + frames * perFrame * strideX, (rest - 1) * stride + taps, 1);
+    }
+    kernels[`gemm_${this.#format}`](
+      this.#weights,
+      this.#scales,
+      this.#bias,
+      integers,
+      strideX / 2,
+      perFrame,
+      group,
+      scales,
+      y,
+      strideY,
+      this.#outputs,
+      this.#pairs,
+      rows * blocks,
+      accumulate,
+      this.#panel.at,
+    );
+  }
+}
+
+/**
+ * What a group's scale must at least be, for each unit of the norm of its largest row of x.
+ *
+ * The sums of W q must stay below 2^31. With w the longest row of W, K = its inputs, and q = x / scale rounded,
+ * |W q| <= |w| |q| <= |w| (|x| / scale + sqrt(K) / 2) (Cauchy-Schwarz), and |x| <= sqrt(taps) * the norm of the largest
+ * row. The same holds for a part of the sum. A thousandth more stands for the rounding of norms and scale in f32.
+ */
+export function spreadOf(packed: PackedMatrix, taps: number): number {
+  const longest = longestRow(packed), rounding = longest * Math.sqrt(packed.inputs) / 2;
+  return Math.sqrt(taps) * longest / (2 ** 31 - 1 - rounding) * 1.001;
+}
+
+/** Multiplies rows (or values) by one factor each. */
+export function scaled(values: Float32Array, factors: Float32Array | undefined): Float32Array {
+  if (!factors) return values;
+  const columns = Math.ceil(values.length / factors.length);
+  return values.map((v, i) => v * factors[Math.floor(i / columns)]);
+}
+
 /** [M, K] -> [M / 16, K, 16] */
-function pack(packed: Float32Array, weights: Float32Array, outputs: number, inputs: number): void {
+function packPanels(packed: Float32Array, weights: Float32Array, outputs: number, inputs: number): void {
   let at = 0;
-  for (let panel = 0; panel < outputs; panel += LANES) {
+  for (let panel = 0; panel < outputs; panel += PANEL) {
     for (let k = 0; k < inputs; k++) {
-      for (let lane = 0; lane < LANES; lane++) packed[at++] = weights[(panel + lane) * inputs + k];
+      for (let lane = 0; lane < PANEL; lane++) packed[at++] = weights[(panel + lane) * inputs + k];
     }
   }
 }

@@ -6,6 +6,25 @@
 import { MimiRangeError } from "../../core/errors.ts";
 import { KERNELS } from "./kernels.wasm.ts";
 
+/** `panel` is for 12 bits alone; the others ignore it. */
+type IntegerGemm = (
+  w: number,
+  scales: number,
+  bias: number,
+  x: number,
+  ldx: number,
+  per: number,
+  group: number,
+  xs: number,
+  y: number,
+  ldy: number,
+  M: number,
+  pairs: number,
+  T: number,
+  accumulate: boolean,
+  panel: number,
+) => void;
+
 /** The exported functions of kernels/kernels.ts; pointers and strides in bytes. */
 export interface Kernels {
   gemm(
@@ -37,11 +56,37 @@ export interface Kernels {
     T: number,
     accumulate: boolean,
   ): void;
+  to_int16(
+    x: number,
+    C: number,
+    rows: number,
+    step: number,
+    groups: number,
+    spread: number,
+    out: number,
+    scales: number,
+  ): void;
+  gemm_int8: IntegerGemm;
+  gemm_int12: IntegerGemm;
+  gemm_int16: IntegerGemm;
+  nearest(
+    x: number,
+    T: number,
+    dim: number,
+    xs: number,
+    scores: number,
+    size: number,
+    entries: number,
+    half: number,
+    byNorm: number,
+    byScale: number,
+    fixed: number,
+    codes: number,
+  ): void;
   elu(x: number, out: number, n: number): void;
   gelu(x: number, out: number, n: number): void;
   layer_norm(x: number, gain: number, bias: number, out: number, n: number, T: number, eps: number): void;
   add(y: number, x: number, n: number): void;
-  subtract_strided(y: number, x: number, stride: number, n: number): void;
   argmax(x: number, n: number): number;
   move(to: number, from: number, bytes: number): void;
   zero(at: number, bytes: number): void;
@@ -59,7 +104,6 @@ export interface Kernels {
     headDim: number,
     P: number,
     scores: number,
-    mask: number,
     zeros: number,
     out: number,
   ): void;
@@ -78,8 +122,10 @@ export interface Kernels {
 const PAGE = 65536;
 const FIRST_FREE = 4096; // the kernels' own static data lies below
 const ALIGN = 64;
-/** Readable and writable bytes past the end of every buffer: kernels work on whole vectors of 16 bytes. */
-const SLACK = 16;
+/** Readable and writable bytes past the end of every buffer: kernels work on two vectors of 16 bytes at a time. */
+const SLACK = 32;
+/** Readable bytes past the end of all buffers: `gemm` asks for weights early. */
+const READ_AHEAD = 32768;
 
 let compiled: WebAssembly.Module | Promise<WebAssembly.Module> | undefined;
 
@@ -150,9 +196,9 @@ export class Memory {
   /** Room for `n` f32 values, zeroed, at a multiple of 64 bytes. */
   allocate(n: number): number {
     const at = this.#top, end = Math.ceil((at + n * 4 + SLACK) / ALIGN) * ALIGN;
-    if (end > this.total) {
+    if (end + READ_AHEAD > this.total) {
       try {
-        this.#memory.grow(Math.ceil((end - this.total) / PAGE));
+        this.#memory.grow(Math.ceil((end + READ_AHEAD - this.total) / PAGE));
       } catch (cause) {
         throw new MimiRangeError(
           "ERR_OUT_OF_RANGE",
@@ -169,6 +215,18 @@ export class Memory {
   /** A view of `n` values; valid until the next allocation. */
   view(at: number, n: number): Float32Array {
     return this.#f32.subarray(at >>> 2, (at >>> 2) + n);
+  }
+
+  /** Allocates room for bytes and fills it. */
+  storeBytes(bytes: Uint8Array): number {
+    const at = this.allocate(Math.ceil(bytes.length / 4));
+    new Uint8Array(this.#memory.buffer, at, bytes.length).set(bytes);
+    return at;
+  }
+
+  /** A view of `n` unsigned integers of 32 bits; valid until the next allocation. */
+  integers(at: number, n: number): Uint32Array {
+    return new Uint32Array(this.#memory.buffer, at, n);
   }
 
   /** Allocates and fills. */

@@ -16,12 +16,13 @@ import type {
 import { latentChannels, type Network } from "../../core/network.ts";
 import { lower, type Lowered, type Pass, type PassStream } from "./lower.ts";
 import { kernelsAvailable, Memory } from "./memory.ts";
+import { FORMATS } from "./precision.ts";
 
 /**
  * Frames that one pass covers at most, those of all its streams together. More make whole files and many streams faster,
  * since weights are read once for all of them, and cost memory for activations; nothing depends on it but time.
  */
-const FRAMES_PER_PASS = 8;
+const FRAMES_PER_PASS = 16;
 
 export { compileKernelsNow } from "./memory.ts";
 
@@ -31,9 +32,13 @@ export function wasm(): Backend {
     name: "wasm",
     sync: true,
     available: kernelsAvailable,
-    async compile(network: Network, tensors: TensorSource, _options: CompileOptions): Promise<Program> {
+    async compile(network: Network, tensors: TensorSource, { precision }: CompileOptions): Promise<Program> {
       const memory = await Memory.create();
-      return new WasmProgram(network, memory, await lower(network, tensors, memory, FRAMES_PER_PASS));
+      return new WasmProgram(
+        network,
+        memory,
+        await lower(network, tensors, memory, FRAMES_PER_PASS, FORMATS[precision]),
+      );
     },
   };
 }
