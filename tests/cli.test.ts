@@ -46,10 +46,25 @@ function headerOf(fields: Partial<ContainerHeader> = {}): ContainerHeader {
 }
 
 /** A file of the sample's codes. */
-function container(fields: Partial<ContainerHeader> = {}, framesPerBlock?: number): Uint8Array {
+function container(
+  fields: Partial<ContainerHeader> = {},
+  { framesPerBlock, of = codes }: { framesPerBlock?: number; of?: AudioCodes } = {},
+): Uint8Array {
   const writer = new ContainerWriter(headerOf(fields), { framesPerBlock });
-  return Uint8Array.from([...writer.header(), ...writer.write(codes), ...writer.finish(SAMPLES)]);
+  return Uint8Array.from([...writer.header(), ...writer.write(of), ...writer.finish(SAMPLES)]);
 }
+
+test("--precision: the codes and the audio of the library's", async () => {
+  const pcm = fromPCM16((await readFile(SAMPLE)).subarray(44)), wav = at("int12.wav"), file = at("int8.mimi");
+  using int8 = await MimiModel.fromPretrained("mini", { precision: "int8", part: "encoder", numQuantizers: 8 });
+  using int12 = await MimiModel.fromPretrained("mini", { precision: "int12", part: "decoder" });
+  await succeeds("encode", SAMPLE, file, "--precision", "int8");
+  await succeeds("decode", file, wav, "--precision", "int12");
+  const { audioCodes } = await int8.encode(pcm), { audioValues } = await int12.decode(audioCodes);
+  assert.notDeepEqual(audioCodes.data, codes.data);
+  assert.deepEqual(await bytesOf(file), container({}, { of: audioCodes }));
+  assert.deepEqual((await bytesOf(wav)).subarray(44), toPCM16(audioValues.data.subarray(0, SAMPLES)));
+});
 
 test("encode and decode: a round trip of the sample, the same as the library's", async () => {
   assert.equal(await succeeds("encode", SAMPLE, at("speech.mimi")), "");
@@ -180,7 +195,7 @@ test("without an output: beside the input, and nothing is replaced", async () =>
 });
 
 test("decode: lost frames are silence, everything stays at its time, the exit code is 3", async () => {
-  const whole = container({}, 4), blocks = (n: number) => 28 + n * (14 + 36); // 4 frames of 72 bits are 36 bytes
+  const whole = container({}, { framesPerBlock: 4 }), blocks = (n: number) => 28 + n * (14 + 36); // 4 frames of 72 bits are 36 bytes
   const damaged = whole.slice();
   damaged[blocks(2) + 20] ^= 1; // frames 8 to 11
   damaged.fill(0, blocks(5), blocks(7)); // frames 20 to 27
@@ -229,7 +244,7 @@ test("decode: a few bytes cannot ask for days of silence", async () => {
 });
 
 test("verify: every damage is listed", async () => {
-  const whole = container({}, 4),
+  const whole = container({}, { framesPerBlock: 4 }),
     cases: [string, Uint8Array, boolean, number][] = [
       ["whole", whole, true, 0],
       ["flipped", whole.map((v, i) => i === 100 ? v ^ 16 : v), false, 4],
@@ -352,6 +367,8 @@ test("wrong usage: exit code 2 and a hint", async () => {
     [/--format must be one of mimi, npy, safetensors, jsonl, got "mp3"/, "encode", "a", "--format", "mp3"],
     [/--format is npy, the output is named x\.mimi/, "encode", "a", "x.mimi", "--format", "npy"],
     [/encode takes files or --manifest, got both/, "encode", "a", "--manifest", "b"],
+    [/--precision must be one of f32, int12, int8, got "f16"/, "decode", "a", "--precision", "f16"],
+    [/--precision must be one of f32, f16, bf16, int12, int8, got "int4"/, "pack", "a", "b", "--precision", "int4"],
     [/--loud/, "info", "--loud"],
   ];
   for (const [message, ...args] of calls) {

@@ -22,7 +22,7 @@ const DONE = 0, FAILED = 1, WARNED = 3;
  * @returns the exit code.
  */
 export async function convert(call: ConvertCall, { print, say, signal }: Surroundings): Promise<number> {
-  const { command, model, backend, codebooks, resume, jobs } = call, tasks = await plan(call);
+  const { command, model, backend, precision, codebooks, resume, jobs } = call, tasks = await plan(call);
   const status = new StatusLine(), sizes = process.stderr.isTTY ? await weigh(tasks) : tasks.map(() => 0);
   const tally = new Tally(command, sizes, performance.now()), draw = () => tally.line(performance.now());
   const tell = (line: string) => {
@@ -46,7 +46,7 @@ export async function convert(call: ConvertCall, { print, say, signal }: Surroun
   };
   try {
     if (resume) await removeTemporaries(tasks.map(({ output }) => output));
-    await runTasks(tasks, { command, model, backend, codebooks, resume }, jobs, {
+    await runTasks(tasks, { command, model, backend, precision, codebooks, resume }, jobs, {
       signal,
       onEnd,
       onDownload: (fraction) => status.show(() => `download ${bar(fraction)}`),

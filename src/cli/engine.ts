@@ -49,12 +49,12 @@ export class Engine {
   }
 
   async #load(): Promise<CoreModel> {
-    const { command, model, backend, codebooks } = this.#settings;
+    const { command, model, backend, precision, codebooks } = this.#settings;
     registerBackends();
     try {
       return await MimiModel.fromPretrained(model, {
         ...(command === "encode" ? { part: "encoder", numQuantizers: codebooks } : { part: "decoder" }),
-        backend,
+        ...{ backend, precision },
         onWarning: (message) => void process.stderr.write(`${message}\n`), // the console is kept quiet
         signal: this.#signal,
         onProgress: ({ loaded, total }) => this.#onDownload(total ? loaded / total : 0),

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Precision } from "../core/backend.ts";
 import type { FileWarning } from "../file/container.ts";
 import type { CodeFormat } from "./codes.ts";
 
@@ -19,6 +20,7 @@ export interface Settings {
   command: "encode" | "decode";
   model: string;
   backend: string;
+  precision?: Precision;
   codebooks: number;
   /** Leave out outputs that are done. */
   resume: boolean;

@@ -23,8 +23,11 @@ import type { PlotCall } from "./usage.ts";
 const MOST_SECONDS = 1800;
 
 /** Draws a file. */
-export async function plot({ input, out, model: name, codebooks }: PlotCall, signal: AbortSignal): Promise<void> {
-  using model = await MimiModel.fromPretrained(name, { signal });
+export async function plot(
+  { input, out, model: name, precision, codebooks }: PlotCall,
+  signal: AbortSignal,
+): Promise<void> {
+  using model = await MimiModel.fromPretrained(name, { precision, signal });
   const svg = await draw(input, basename(nameOf(input)), { name, model, codebooks }, signal);
   signal.throwIfAborted();
   await writeOutput(out, async (output) => await output.write(new TextEncoder().encode(svg)));

@@ -5,6 +5,7 @@
  */
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
+import { type Precision, PRECISIONS } from "../core/backend.ts";
 import { type Storage, STORAGES } from "../hub/bundle.ts";
 import { BACKENDS } from "./backends.ts";
 import { CODE_FORMATS, type CodeFormat, formatOf } from "./codes.ts";
@@ -43,7 +44,8 @@ IN.decoded.wav, and nothing that is there is replaced.
                        fingerprint, bytes and warnings, or error
   --json               those lines, or what the other commands have to say, as JSON on stdout
   --part PART          pack: encoder, decoder or both; default what MODEL has, as for --codebooks
-  --precision P        pack: f32 (default), f16 or bf16
+  --precision P        how weights are kept: f32, or int12 or int8, which take less time and memory; default f32, or what
+                       MODEL was packed as; for encode, decode, plot, and pack, which also takes f16 and bf16
   --audio FILE         pack: speech to measure the bundle with
   --published NAME     verify: AUDIO is one whose sums of codes are published: librispeech or obama
   --help, --version
@@ -71,6 +73,7 @@ export interface ConvertCall {
   format?: CodeFormat;
   model: string;
   backend: string;
+  precision?: Precision;
   codebooks: number;
 }
 
@@ -80,6 +83,7 @@ export interface PlotCall {
   input: string;
   out: string;
   model: string;
+  precision?: Precision;
   codebooks: number;
 }
 
@@ -144,19 +148,22 @@ const OPTIONS = {
 
 type Option = keyof typeof OPTIONS;
 
+/** Options of whatever converts files. */
+const CONVERT: Option[] = ["out", "model", "backend", "precision", "jobs", "resume", "manifest", "report", "json"];
+
 /** Arguments and options of each command. */
 const COMMANDS: Record<string, { takes: string; least: number; most: number; options: Option[] }> = {
   encode: {
     takes: "IN... [-o OUT]",
     least: 0,
     most: Infinity,
-    options: ["out", "model", "backend", "codebooks", "format", "jobs", "resume", "manifest", "report", "json"],
+    options: [...CONVERT, "codebooks", "format"],
   },
   decode: {
     takes: "IN... [-o OUT]",
     least: 0,
     most: Infinity,
-    options: ["out", "model", "backend", "jobs", "resume", "manifest", "report", "json"],
+    options: CONVERT,
   },
   info: { takes: "[FILE | MODEL]...", least: 0, most: Infinity, options: ["json"] },
   verify: { takes: "FILE.mimi..., or MODEL AUDIO", least: 1, most: Infinity, options: ["published", "json"] },
@@ -167,7 +174,7 @@ const COMMANDS: Record<string, { takes: string; least: number; most: number; opt
     options: ["part", "codebooks", "precision", "audio", "json"],
   },
   cache: { takes: "list, or clear [MODEL...]", least: 1, most: Infinity, options: ["json"] },
-  plot: { takes: "FILE -o PICTURE.svg", least: 1, most: 1, options: ["out", "model", "codebooks"] },
+  plot: { takes: "FILE -o PICTURE.svg", least: 1, most: 1, options: ["out", "model", "precision", "codebooks"] },
   demo: { takes: "no arguments", least: 0, most: 0, options: ["out"] },
 };
 const NAMES = Object.keys(COMMANDS).join(", ").replace(/, (?=\w+$)/, " and ");
@@ -206,7 +213,14 @@ export function parseCall(args: string[]): Call {
     }
     case "plot":
       if (!out?.endsWith(".svg")) throw new UsageError(`plot takes ${takes}, got -o ${out ?? "nothing"}`);
-      return { command, input: rest[0], out, model, codebooks };
+      return {
+        command,
+        input: rest[0],
+        out,
+        model,
+        codebooks,
+        precision: precisionOf(values),
+      };
     default:
       return { command: "demo", out: out ?? "demo" };
   }
@@ -230,19 +244,16 @@ function isModel(name: string): boolean {
 }
 
 function packCall([model, out]: string[], values: Values): PackCall {
-  const { part, precision = "f32", audio, codebooks, json = false } = values;
+  const { part, precision, audio, codebooks, json = false } = values;
   if (part !== undefined && !["both", "encoder", "decoder"].includes(part)) {
     throw new UsageError(`--part must be encoder, decoder or both, got "${part}"`);
-  }
-  if (!STORAGES.includes(precision as Storage)) {
-    throw new UsageError(`--precision must be one of ${STORAGES.join(", ")}, got "${precision}"`);
   }
   return {
     command: "pack",
     model,
     out,
     part: part as PackCall["part"],
-    precision: precision as Storage,
+    precision: oneOf("precision", precision ?? "f32", STORAGES),
     codebooks: codebooks === undefined ? undefined : number("codebooks", codebooks),
     audio,
     json,
@@ -255,7 +266,7 @@ function convertCall(
   values: Values,
   common: Pick<ConvertCall, "model" | "codebooks" | "json">,
 ): ConvertCall {
-  const { manifest, report, resume = false, backend = "wasm" } = values,
+  const { manifest, report, resume = false } = values,
     jobs = values.jobs && number("jobs", values.jobs);
   let { out } = values, inputs = positionals;
   if (manifest !== undefined && inputs.length > 0) {
@@ -270,9 +281,6 @@ function convertCall(
   }
   if (out === undefined && inputs.length === 1 && inputs[0] === "-") out = "-";
 
-  if (!BACKENDS.includes(backend)) {
-    throw new UsageError(`--backend must be one of ${BACKENDS.join(", ")}, got "${backend}"`);
-  }
   const format = values.format as CodeFormat | undefined, named = out === undefined ? undefined : formatOf(out);
   if (format !== undefined && !CODE_FORMATS.includes(format)) {
     throw new UsageError(`--format must be one of ${CODE_FORMATS.join(", ")}, got "${format}"`);
@@ -285,7 +293,8 @@ function convertCall(
     out,
     report,
     resume,
-    backend,
+    backend: oneOf("backend", values.backend ?? "wasm", BACKENDS),
+    precision: precisionOf(values),
     format,
     jobs: jobs || Math.min(MOST_JOBS, availableParallelism()),
     ...common,
@@ -295,6 +304,17 @@ function convertCall(
 /** Whether a name is that of a file, or stdout, that the command can write. */
 export function isOutput(command: ConvertCall["command"], name: string): boolean {
   return name === "-" || (command === "encode" ? formatOf(name) !== undefined : /\.wav$/i.test(name));
+}
+
+/** The value of an option that is one of some. */
+function oneOf<T extends string>(option: Option, value: string, choices: readonly T[]): T {
+  if (choices.includes(value as T)) return value as T;
+  throw new UsageError(`--${option} must be one of ${choices.join(", ")}, got "${value}"`);
+}
+
+/** The precision to run with; the model decides where none is asked for. */
+function precisionOf({ precision }: Values): Precision | undefined {
+  return precision === undefined ? undefined : oneOf("precision", precision, PRECISIONS);
 }
 
 function number(option: Option, text: string): number {
