@@ -26,6 +26,7 @@ export async function fullModel(
     decoder: part === "encoder" ? undefined : await backend.compile(networks.decoder, weights, f32),
     numQuantizers,
     fingerprint: "0".repeat(16),
+    precision: "f32",
   });
 }
 

@@ -25,6 +25,7 @@ import { fingerprint } from "./core/fingerprint.ts";
 import { mimi } from "./core/mimi.ts";
 import type { MimiModelParts } from "./core/model.ts";
 import { type Network, networkTensors } from "./core/network.ts";
+import { dequantized, type TensorFile } from "./core/quantized.ts";
 import { bytesInMemory, type ByteSource, Safetensors } from "./core/safetensors.ts";
 import { type BundleFile, type BundleManifest, bundleOf, bundleSource, parseManifest } from "./hub/bundle.ts";
 import { MOST_BYTES, MOST_JSON_BYTES, open, readJSON } from "./hub/files.ts";
@@ -55,8 +56,8 @@ export interface PartsOptions {
   /** Codebooks to load, from `numSemanticQuantizers` to all that the source has (default). 8 of Mimi are 1.1 kbps. */
   numQuantizers?: number;
   /**
-   * How weights are kept: `"f32"` (default), the codes and audio of transformers; `"int12"` and `"int8"` take less memory
-   * and time, for audio that is hard to tell apart and some codes that differ.
+   * How weights are kept: `"f32"`, the codes and audio of transformers; `"int12"` and `"int8"` take less memory and time,
+   * for audio that is hard to tell apart and some codes that differ. Default `"f32"`, for a bundle packed as integers those.
    */
   precision?: Precision;
   /** A configuration in place of the source's `config.json`. */
@@ -117,8 +118,8 @@ export function checkParts(where: string, options: PartsOptions): void {
       `${where}: ${option} must be ${expected}, got ${describe(value)}.`,
     );
   }
-  const { precision = "f32" } = options;
-  if (!PRECISIONS.includes(precision)) {
+  const { precision } = options;
+  if (precision !== undefined && !PRECISIONS.includes(precision)) {
     const names = PRECISIONS.map((name) => `"${name}"`).join(", ");
     throw new NotSupportedError(`${where}: precision ${describe(precision)} is not available, only ${names}.`);
   }
@@ -200,16 +201,16 @@ async function loadWith<C extends CodecConfig, K extends number | undefined>(
     throw new NotSupportedError(`${where}: the ${backend.name} backend cannot run here: ${available}.`);
   }
 
-  const { config, codebooks, networks, weights, fingerprint, close } = await openCodec(...loading);
+  const { config, codebooks, precision, networks, weights, fingerprint, close } = await openCodec(...loading);
   const programs: { encoder?: Program; decoder?: Program } = {};
   try {
-    const compiler = new Compiler(where, backend, fingerprint, options);
+    const compiler = new Compiler(where, backend, fingerprint, { ...options, precision });
     for (const half of ["encoder", "decoder"] as const) {
       signal?.throwIfAborted();
       if (networks[half]) programs[half] = await compiler.compile(networks[half], weights);
     }
     signal?.throwIfAborted();
-    return { config, backend: compiler.used, ...programs, fingerprint, codebooks };
+    return { config, backend: compiler.used, precision, ...programs, fingerprint, codebooks };
   } catch (error) {
     programs.encoder?.close();
     programs.decoder?.close();
@@ -225,8 +226,10 @@ export interface OpenedWeights<C extends CodecConfig = MimiConfig, K = number> {
   /** That are loaded. */
   codebooks: K;
   part: "both" | "encoder" | "decoder";
+  /** That was asked for, or that the source was packed for. */
+  precision: Precision;
   networks: { encoder?: Network; decoder?: Network };
-  file: Safetensors;
+  file: TensorFile;
   weights: Checkpoint;
   fingerprint: string;
   close(): Promise<void>;
@@ -266,10 +269,13 @@ async function openCodecOnce<C extends CodecConfig, K extends number | undefined
     const decoder = part === "encoder" ? undefined : codec.decoder(config, count);
     const networks = { ...(encoder && { encoder }), ...(decoder && { decoder }) }, both = Object.values(networks);
     for (const network of both) checkNetwork(`${where}: codec ${codec.modelType}, to ${network.direction}`, network);
-    const file = await fresh(bytes, Safetensors.open), weights = openCheckpoint(file, codec, config, both);
+    const quantized = bundle?.quantized ?? {};
+    const file = await fresh(bytes, async (bytes) => dequantized(await Safetensors.open(bytes), quantized)),
+      weights = openCheckpoint(file, codec, config, both);
     await file.prepare(weights.names);
     return {
       ...{ config, codebooks: count, part, networks, file, weights },
+      precision: options.precision ?? PRECISIONS.find((precision) => precision === bundle?.precision) ?? "f32",
       // What a bundle stores in fewer bits means the same codes.
       fingerprint: bundle?.source.fingerprint ?? await fingerprint(weights, codec.decoder(config)),
       close: () => file.close(),
@@ -298,13 +304,16 @@ export interface ModelWeights {
  * @throws as {@link loadParts} does for the source.
  */
 export async function readWeights(where: string, source: ResolvedSource, options: PartsOptions): Promise<ModelWeights> {
-  const { config, codebooks, part, networks, weights, fingerprint, close } = await openWeights(where, source, options);
+  const { config, codebooks, precision, part, networks, weights, fingerprint, close } = await openWeights(
+    where,
+    source,
+    options,
+  );
   try {
     const tensors = new Map<string, Float32Array>();
     for (const spec of Object.values(networks).flatMap(networkTensors)) {
       if (!tensors.has(spec.name)) tensors.set(spec.name, await weights.read(spec));
     }
-    const { precision = "f32" } = options;
     return { config: config.toJSON(), fingerprint, numQuantizers: codebooks, precision, part, tensors };
   } finally {
     await close();

@@ -156,6 +156,7 @@ onEveryBackend("full size: stages of 0.4 s, 4 s, and 14 s past the attention win
     decoder,
     numQuantizers: 32,
     fingerprint: await fingerprint(weights, decoderNetwork(config)),
+    precision: "f32",
   });
 
   for (const name of ["full_400ms_stages", "full_4s"]) {

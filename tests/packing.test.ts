@@ -1,7 +1,9 @@
 /** Weights as integers: what is packed, what is read back, and that both agree to the last bit. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { sizeOf } from "../src/core/network.ts";
 import { longestRow, packMatrix, panelBytes, unpackMatrix } from "../src/core/packing.ts";
+import { dequantize, quantize, STORED } from "../src/core/quantized.ts";
 import { random } from "./support/random.ts";
 
 const FORMATS = ["int8", "int12", "int16"] as const;
@@ -63,3 +65,36 @@ test("rows of zeros, missing rows and columns", () => {
     assert.ok(Math.abs(longestRow(packed) * packed.scales[1] - 5) < 0.05);
   }
 });
+
+for (const as of ["int8", "int12"] as const) {
+  test(`${as} in a file: a convolution's rows, transposed or not, are those that kernels get`, () => {
+    const rng = random(`stored ${as}`), stride = rng.integer(1, 4);
+    const outputs = rng.integer(1, 20), channels = rng.integer(1, 9), taps = rng.integer(1, 3), kernel = taps * stride;
+    const weights = (n: number) => rng.floats(n, 10 ** rng.integer(-3, 2));
+    // [outputs, channels, kernel], rows as they are.
+    const plain = weights(outputs * channels * kernel), shape = [outputs, channels, kernel];
+    check(plain, shape, [outputs, 1, 1], plain, outputs);
+    // [channels, outputs, kernel]: output i of a group of `stride` is a row over channels and taps.
+    const transposed = weights(outputs * channels * kernel), rows: number[] = [];
+    for (let o = 0; o < outputs; o++) {
+      for (let i = 0; i < stride; i++) {
+        for (let c = 0; c < channels; c++) {
+          for (let j = 0; j < taps; j++) rows.push(transposed[(c * outputs + o) * kernel + j * stride + i]);
+        }
+      }
+    }
+    check(transposed, [channels, outputs, kernel], [1, outputs, stride], Float32Array.from(rows), outputs * stride);
+  });
+
+  function check(values: Float32Array, shape: number[], scaleShape: number[], rows: Float32Array, count: number): void {
+    const tensor = { as, shape }, { integers, scales } = quantize(values, tensor, scaleShape);
+    assert.equal(integers.length, sizeOf(STORED[as].shape(shape)));
+    const packed = packMatrix(rows, count, rows.length / count, as);
+    assert.deepEqual(scales, packed.scales.subarray(0, count));
+    const again = dequantize(integers, scales, tensor, scaleShape);
+    assert.deepEqual([...again].sort(), [...unpackMatrix(packed)].sort());
+    assert.deepEqual(quantize(again, tensor, scaleShape), { integers, scales }, "once more, the same");
+    const most = Math.max(...scales);
+    values.forEach((value, i) => assert.ok(Math.abs(value - again[i]) <= 0.51 * most, `${value} became ${again[i]}`));
+  }
+}

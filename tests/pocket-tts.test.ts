@@ -93,7 +93,7 @@ test("the published size: 16 positions a frame, past the 250 that a query sees",
     await backend.compile(networks[0], weights, { precision: "f32" }),
     await backend.compile(networks[1], weights, { precision: "f32" }),
   ];
-  const model = new CoreLatentModel(codec, { config, backend, encoder, decoder, fingerprint: "0" });
+  const model = new CoreLatentModel(codec, { config, backend, encoder, decoder, fingerprint: "0", precision: "f32" });
   const latents = { data: await golden.f32("latents"), shape: golden.shape("latents") };
   const own = (await model.encode(samples(0, 20 * FRAME))).latents;
   assert.deepEqual(own.shape, [1, 20, 32]);
@@ -311,7 +311,7 @@ test("a codec of other layers: any kind at either end, one position a frame or s
     for (const network of networks) checkNetwork("here", network);
     const compile = (network: Network) => backend.compile(network, weights, { precision: "f32" });
     const [encoder, decoder] = await Promise.all(networks.map(compile));
-    return new CoreLatentModel(other, { config, backend, encoder, decoder, fingerprint: "0" });
+    return new CoreLatentModel(other, { config, backend, encoder, decoder, fingerprint: "0", precision: "f32" });
   }));
   const input = rng.floats(20 * frameSize + rng.integer(1, frameSize - 1)), { latents } = await fast.encode(input);
   assert.deepEqual(latents.shape, [1, 21, latent]);

@@ -8,8 +8,8 @@ import { mkdir, open, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { AudioCodesInput } from "../core/codes.ts";
-import { LoadError, MimiRangeError, NotSupportedError, reasonOf } from "../core/errors.ts";
-import { networkTensors, sizeOf, type TensorSpec } from "../core/network.ts";
+import { LoadError, reasonOf } from "../core/errors.ts";
+import { networkTensors } from "../core/network.ts";
 import { BUNDLE_KEY, type BundleFile, type BundleManifest, SHARD_LIMIT, type Storage } from "../hub/bundle.ts";
 import { readJSON } from "../hub/files.ts";
 import { sha256Of } from "../hub/sha256.ts";
@@ -19,7 +19,7 @@ import { type ResolvedSource, resolveSource } from "../resolve.ts";
 import { type Difference, difference, equalCodes, formatDifference, formatShare, readMono } from "./agreement.ts";
 import { table } from "./format.ts";
 import { type CarriedFile, readLicence } from "./licence.ts";
-import { NARROW } from "./narrow.ts";
+import { storages } from "./storage.ts";
 import type { Surroundings } from "./program.ts";
 import { bar, StatusLine } from "./progress.ts";
 import type { PackCall } from "./usage.ts";
@@ -92,7 +92,7 @@ async function write(call: PackCall, source: ResolvedSource, opened: OpenedWeigh
     part: opened.part,
     numQuantizers: opened.codebooks,
     precision: call.precision,
-    storage: {},
+    quantized: {},
     shards: [],
   };
   try {
@@ -130,17 +130,19 @@ async function writeShards(
   { weights, networks }: OpenedWeights,
   manifest: BundleManifest,
 ): Promise<number> {
-  const specs = [...new Map(Object.values(networks).flatMap(networkTensors).map((spec) => [spec.name, spec])).values()]
+  const both = Object.values(networks);
+  const specs = [...new Map(both.flatMap(networkTensors).map((spec) => [spec.name, spec])).values()]
     .sort((a, b) => a.name < b.name ? -1 : 1);
-  // Vectors are a thousandth of the weights, and what they scale is sensitive.
-  const storage = ({ shape }: TensorSpec) => shape.length > 1 ? plain(precision) : NARROW.f32;
+  const storage = storages(precision, both), stored = specs.map((spec) => ({ spec, ...storage(spec) }));
   const header: Record<string, unknown> = {
     __metadata__: { format: "pt", source: manifest.source.model, modified: manifest.modified },
   };
   let end = 0;
-  for (const spec of specs) {
-    const { dtype, size } = storage(spec);
-    header[spec.name] = { dtype, shape: spec.shape, data_offsets: [end, end += size * sizeOf(spec.shape)] };
+  for (const { spec, quantized, tensors } of stored) {
+    if (quantized) manifest.quantized[spec.name] = quantized;
+    for (const { name, dtype, shape, size } of tensors) {
+      header[name] = { dtype, shape, data_offsets: [end, end += size] };
+    }
   }
   // Data begins at a multiple of 8 bytes, as the format's own writer has it.
   const text = JSON.stringify(header), bytes = new TextEncoder().encode(text.padEnd(text.length + (-text.length & 7)));
@@ -150,24 +152,11 @@ async function writeShards(
 
   const shards = new Shards(folder, Math.ceil((head.length + end) / SHARD));
   await shards.write(head);
-  for (const spec of specs) {
-    const values = await weights.read(spec), stored = storage(spec).of(values);
-    if (precision === "f16" && spec.shape.length > 1) checkHalves(spec.name, values);
-    await shards.write(stored);
+  for (const { spec, bytesOf } of stored) {
+    for (const bytes of bytesOf(await weights.read(spec))) await shards.write(bytes);
   }
   manifest.shards = await shards.finish();
   return head.length + end;
-}
-
-function plain(precision: Storage): (typeof NARROW)["f32"] {
-  if (Object.hasOwn(NARROW, precision)) return NARROW[precision as keyof typeof NARROW];
-  throw new NotSupportedError(`pack: precision ${precision} is not available, only ${Object.keys(NARROW).join(", ")}.`);
-}
-
-function checkHalves(name: string, values: Float32Array): void {
-  const large = values.find((value) => Math.abs(value) >= 65520);
-  if (large === undefined) return;
-  throw new MimiRangeError("ERR_OUT_OF_RANGE", `pack: ${name} holds ${large}, too large for f16; use bf16.`);
 }
 
 /** Bytes into files of one size. */
@@ -212,6 +201,15 @@ class Shards {
   }
 }
 
+/** What becomes of the values, in words. */
+const STORED_AS: Record<Storage, string> = {
+  f32: "values as they are, in f32",
+  f16: "matrices in f16, vectors in f32",
+  bf16: "matrices in bf16, vectors in f32",
+  int12: "matrices in int12 and f16, codebooks in bf16, vectors in f32",
+  int8: "matrices in int8, int12 and f16, codebooks in bf16, vectors in f32",
+};
+
 /** What a bundle leaves out of its source and what it changes, in words. */
 function modifications({ precision }: PackCall, { part, codebooks, config, weights }: OpenedWeights): string {
   const parts = [
@@ -219,7 +217,7 @@ function modifications({ precision }: PackCall, { part, codebooks, config, weigh
     codebooks === config.numQuantizers
       ? "all codebooks"
       : `the first ${codebooks} codebooks of ${config.numQuantizers}`,
-    precision === "f32" ? "values as they are, in f32" : `matrices in ${precision}, vectors in f32`,
+    STORED_AS[precision],
     ...(weights.layout === "kyutai" ? ["named and ordered as transformers does"] : []),
   ];
   return `Modified by mimi-audio ${VERSION} (mimi pack): ${parts.join("; ")}.`;

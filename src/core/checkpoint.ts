@@ -7,7 +7,7 @@ import type { TensorSource } from "./backend.ts";
 import type { Codec, CodecConfig, Placement } from "./codec.ts";
 import { FormatError } from "./errors.ts";
 import { type Network, networkTensors, sizeOf, type TensorSpec } from "./network.ts";
-import type { Safetensors } from "./safetensors.ts";
+import type { TensorFile } from "./quantized.ts";
 import { firstNotFinite } from "./tensor.ts";
 
 /** Weights that fit a model. */
@@ -27,7 +27,7 @@ const READABLE = ["F32", "F16", "BF16"];
  * @throws {FormatError} `ERR_CHECKPOINT` that lists everything missing, misshapen or unknown.
  */
 export function openCheckpoint<C extends CodecConfig>(
-  file: Safetensors,
+  file: TensorFile,
   codec: Codec<C>,
   config: C,
   networks: Network[],
@@ -92,7 +92,7 @@ function rank(problem: string): number {
   return ["missing", "unknown", "unreadable", "misshapen"].findIndex((kind) => problem.startsWith(kind));
 }
 
-function find(file: Safetensors, placement: Placement): string | undefined {
+function find(file: TensorFile, placement: Placement): string | undefined {
   return placement.names.find((name) => file.tensors.has(name));
 }
 

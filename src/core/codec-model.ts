@@ -5,7 +5,7 @@
  * @module
  */
 import { type AudioInput, maskLength, type PaddingMask, rowLengths, toRows } from "./audio.ts";
-import type { Ports, Program, ProgramMemory } from "./backend.ts";
+import type { Ports, Precision, Program, ProgramMemory } from "./backend.ts";
 import type { Codec, CodecConfig } from "./codec.ts";
 import { describe, InvalidStateError, MimiRangeError, NotSupportedError } from "./errors.ts";
 import { checkFrames, checkTail, type Session, type Tail } from "./handles.ts";
@@ -18,6 +18,7 @@ export interface ModelParts<C extends CodecConfig> {
   fingerprint: string;
   /** The name is read whenever it is asked for. */
   backend: { readonly name: string; readonly sync: boolean };
+  precision: Precision;
   encoder?: Program;
   decoder?: Program;
 }
@@ -68,6 +69,8 @@ export abstract class CodecModel<C extends CodecConfig> {
   readonly config: C;
   /** 16 hexadecimal digits that name what the model's frames mean. */
   readonly fingerprint: string;
+  /** How its weights are kept. */
+  readonly precision: Precision;
   readonly #backend: { readonly name: string };
   readonly #codec: Codec<C>;
   readonly #sync: boolean;
@@ -77,9 +80,10 @@ export abstract class CodecModel<C extends CodecConfig> {
 
   /** @param codebooks that were loaded, where the codec has any. */
   constructor(codec: Codec<C>, parts: ModelParts<C>, codebooks?: number) {
-    const { config, fingerprint, backend, encoder, decoder } = parts;
+    const { config, fingerprint, backend, precision, encoder, decoder } = parts;
     this.config = config;
     this.fingerprint = fingerprint;
+    this.precision = precision;
     this.#backend = backend;
     this.#codec = codec;
     this.#sync = backend.sync;

@@ -13,9 +13,11 @@
 /** How a weight matrix is kept. */
 export type WeightFormat = "f32" | "int16" | "int12" | "int8";
 
+export type IntegerFormat = Exclude<WeightFormat, "f32">;
+
 /** A matrix [outputs, inputs]: row m is its integers times `scales[m]`. */
 export interface PackedMatrix {
-  format: Exclude<WeightFormat, "f32">;
+  format: IntegerFormat;
   outputs: number;
   inputs: number;
   data: Uint8Array;
@@ -28,16 +30,35 @@ export const PANEL = 16;
 
 const BITS = { int16: 16, int12: 12, int8: 8 } as const;
 
+/** Largest integer of a format that is stored. */
+export const TOP = { int12: 2047, int8: 127 } as const;
+
 /**
  * Largest integer of a format. The 16-bit one is as fine as the activations can be beside it: they get what the sum of
  * `inputs` products leaves of 32 bits, and sqrt(1.9e10 / inputs) was measured to share it best.
  */
-function topOf(format: PackedMatrix["format"], inputs: number): number {
-  return format === "int16" ? Math.min(16383, Math.floor(Math.sqrt(1.9e10 / inputs))) : format === "int12" ? 2047 : 127;
+function topOf(format: IntegerFormat, inputs: number): number {
+  return format === "int16" ? Math.min(16383, Math.floor(Math.sqrt(1.9e10 / inputs))) : TOP[format];
+}
+
+/**
+ * The scale with which the largest value becomes the largest integer. It has 13 significant bits, so that integer times
+ * scale is exact in f32.
+ */
+export function scaleOf(largest: number, format: keyof typeof TOP): number {
+  const bits = new DataView(new ArrayBuffer(4));
+  bits.setFloat32(0, largest / TOP[format]);
+  bits.setUint32(0, bits.getUint32(0) + 0x400 & ~0x7ff);
+  return bits.getFloat32(0);
+}
+
+/** The nearest integer that a format has. */
+export function toInteger(value: number, top: number): number {
+  return Math.max(-top, Math.min(top, Math.floor(value + 0.5)));
 }
 
 /** Bytes of a panel. */
-export function panelBytes(format: PackedMatrix["format"], inputs: number): number {
+export function panelBytes(format: IntegerFormat, inputs: number): number {
   return Math.ceil(inputs / 2) * 4 * BITS[format];
 }
 
@@ -54,7 +75,7 @@ export function packMatrix(
   weights: Float32Array,
   outputs: number,
   inputs: number,
-  format: PackedMatrix["format"],
+  format: IntegerFormat,
 ): PackedMatrix {
   const rows = Math.ceil(outputs / PANEL) * PANEL, top = topOf(format, inputs), row = new Int16Array(inputs);
   const data = new Uint8Array(rows / PANEL * panelBytes(format, inputs)), scales = new Float32Array(rows);
@@ -65,11 +86,11 @@ export function packMatrix(
       const size = Math.abs(weights[k]);
       if (size > largest) largest = size;
     }
-    const scale = scales[m] = stepOf(largest / top, format);
+    const scale = scales[m] = format === "int16" ? largest / top : scaleOf(largest, format);
     if (scale === 0) continue;
     const inverse = 1 / scale;
     for (let k = 0; k < inputs; k++) {
-      row[k] = Math.max(-top, Math.min(top, Math.floor(weights[from + k] * inverse + 0.5)));
+      row[k] = toInteger(weights[from + k] * inverse, top);
     }
     writeRow(data, format, m, row);
   }
@@ -100,12 +121,12 @@ export function longestRow({ format, outputs, inputs, data }: PackedMatrix): num
 }
 
 /** Where row m begins: its panel, and its integers' place in a pair. */
-function placeOf(format: PackedMatrix["format"], inputs: number, m: number): [at: number, lane: number] {
+function placeOf(format: IntegerFormat, inputs: number, m: number): [at: number, lane: number] {
   const lane = m % PANEL;
   return [(m - lane) / PANEL * panelBytes(format, inputs), 2 * lane];
 }
 
-function writeRow(data: Uint8Array, format: PackedMatrix["format"], m: number, row: Int16Array): void {
+function writeRow(data: Uint8Array, format: IntegerFormat, m: number, row: Int16Array): void {
   let [at, lane] = placeOf(format, row.length, m);
   for (let k = 0; k < row.length; k++) {
     const i = lane + (k & 1), integer = row[k];
@@ -121,7 +142,7 @@ function writeRow(data: Uint8Array, format: PackedMatrix["format"], m: number, r
   }
 }
 
-function readRow(data: Uint8Array, format: PackedMatrix["format"], m: number, row: Int16Array): void {
+function readRow(data: Uint8Array, format: IntegerFormat, m: number, row: Int16Array): void {
   let [at, lane] = placeOf(format, row.length, m);
   for (let k = 0; k < row.length; k++) {
     const i = lane + (k & 1);
@@ -135,12 +156,4 @@ function readRow(data: Uint8Array, format: PackedMatrix["format"], m: number, ro
 /** The byte of a pair with the lower 4 bits of integer i, which stand in its upper half for odd `i >>> 3`. */
 function lowerBits(i: number): number {
   return 32 + (i & 7) * 2 + (i >>> 4);
-}
-
-/** A scale near `value`, in f32; for 8 and 12 bits the nearest with 13 significant bits. */
-function stepOf(value: number, format: PackedMatrix["format"]): number {
-  const bits = new DataView(new ArrayBuffer(4));
-  bits.setFloat32(0, value);
-  if (format !== "int16") bits.setUint32(0, bits.getUint32(0) + 0x400 & ~0x7ff);
-  return bits.getFloat32(0);
 }

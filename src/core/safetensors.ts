@@ -157,9 +157,15 @@ export class Safetensors {
    * @throws {FormatError} `ERR_SAFETENSORS` for another data type.
    */
   async integers(name: string): Promise<Integers> {
-    const { dtype, offset, length } = this.#find(name);
-    if (isIntegerType(dtype)) return toIntegers(await readExactly(this.#source, offset, length), dtype);
+    const { dtype } = this.#find(name);
+    if (isIntegerType(dtype)) return toIntegers(await this.bytes(name), dtype);
     throw new FormatError("ERR_SAFETENSORS", `${this.name}: tensor "${name}" has dtype ${dtype}, expected integers.`);
+  }
+
+  /** The bytes of a tensor, as they are. */
+  async bytes(name: string): Promise<Uint8Array> {
+    const { offset, length } = this.#find(name);
+    return await readExactly(this.#source, offset, length);
   }
 
   /** Fetches tensors that are going to be read, where they come from far. */

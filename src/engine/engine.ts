@@ -166,7 +166,7 @@ export class Engine {
     }
   }
 
-  #parts({ config, fingerprint, numQuantizers, backend, encoder, decoder }: LoadedModel): MimiModelParts {
+  #parts({ config, fingerprint, numQuantizers, backend, precision, encoder, decoder }: LoadedModel): MimiModelParts {
     const program = (part: Part, memory: ProgramMemory | undefined) =>
       memory && new RemoteProgram(
         part,
@@ -179,6 +179,7 @@ export class Engine {
       fingerprint,
       numQuantizers,
       backend: { name: backend, sync: false },
+      precision,
       encoder: program("encoder", encoder),
       decoder: program("decoder", decoder),
     };

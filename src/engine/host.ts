@@ -116,7 +116,7 @@ export class Host {
   }
 
   #take(parts: MimiModelParts): LoadedModel {
-    const { config, numQuantizers, fingerprint, backend, encoder, decoder } = parts;
+    const { config, numQuantizers, fingerprint, backend, precision, encoder, decoder } = parts;
     if (encoder) this.#programs.encoder = new SharedProgram(encoder, encoderNetwork(config, numQuantizers));
     if (decoder) this.#programs.decoder = new SharedProgram(decoder, decoderNetwork(config, numQuantizers));
     this.#models = {
@@ -128,6 +128,7 @@ export class Host {
       fingerprint,
       numQuantizers,
       backend: backend.name,
+      precision,
       encoder: encoder?.memory,
       decoder: decoder?.memory,
     };

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import type { ProgramMemory, StateData } from "../core/backend.ts";
+import type { Precision, ProgramMemory, StateData } from "../core/backend.ts";
 import * as errors from "../core/errors.ts";
 import type { Progress } from "../hub/progress.ts";
 import type { PartsOptions } from "../parts.ts";
@@ -28,6 +28,7 @@ export interface LoadedModel {
   fingerprint: string;
   numQuantizers: number;
   backend: string;
+  precision: Precision;
   encoder?: ProgramMemory;
   decoder?: ProgramMemory;
 }

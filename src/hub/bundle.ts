@@ -8,11 +8,12 @@
  * @module
  */
 import { describe, FormatError, NotSupportedError } from "../core/errors.ts";
+import { type QuantizedTensor, STORED } from "../core/quantized.ts";
 import type { ByteSource } from "../core/safetensors.ts";
 import type { Meter } from "./progress.ts";
 import { isSha256 } from "./sha256.ts";
 
-/** How a tensor is stored. Those that safetensors has no type for are opaque bytes there, and listed in the manifest. */
+/** What a bundle is packed as. With integers, small and sensitive tensors are stored in 16 bits or in f32. */
 export const STORAGES = ["f32", "f16", "bf16", "int12", "int8"] as const;
 export type Storage = (typeof STORAGES)[number];
 
@@ -38,10 +39,10 @@ export interface BundleManifest {
   licence: { name: string; attribution: string; files: string[] } | null;
   part: "both" | "encoder" | "decoder";
   numQuantizers: number;
-  /** How most tensors are stored. */
+  /** What it was packed as. */
   precision: Storage;
-  /** Tensors that are stored in another way than safetensors says. */
-  storage: Record<string, Storage>;
+  /** Tensors that are integers with scales beside them, as `core/quantized.ts` has it. */
+  quantized: Record<string, QuantizedTensor>;
   shards: BundleFile[];
 }
 
@@ -51,8 +52,8 @@ export const BUNDLE_KEY = "mimi_bundle";
 export const SHARD_LIMIT: number = 24 * 2 ** 20;
 /** Bytes of all shards, and their number, at most. */
 const MOST_BYTES = 2 ** 31, MOST_SHARDS = 4096;
-/** What this version reads. */
-const READABLE: readonly Storage[] = ["f32", "f16", "bf16"];
+/** Axes of a quantized tensor at most. */
+const MOST_AXES = 8;
 
 const fail = (what: string): never => {
   throw new FormatError("ERR_BUNDLE", `bundle manifest: ${what}.`);
@@ -76,7 +77,7 @@ function checkName(name: unknown, where: string): string {
  * Checks a manifest.
  *
  * @throws {FormatError} `ERR_BUNDLE` that says what is wrong with it.
- * @throws {NotSupportedError} for a version or a way to store tensors that is newer.
+ * @throws {NotSupportedError} for a newer version.
  */
 export function parseManifest(json: unknown): BundleManifest {
   const manifest = (json ?? {}) as Record<keyof BundleManifest, unknown>;
@@ -84,13 +85,18 @@ export function parseManifest(json: unknown): BundleManifest {
   if (manifest.version !== 1) {
     throw new NotSupportedError(`bundle manifest: version must be 1, got ${describe(manifest.version)}.`);
   }
-  const { part, numQuantizers, precision, storage = {}, shards, source, modified, licence } = manifest;
+  const { part, numQuantizers, precision, quantized = {}, shards, source, modified, licence } = manifest;
   if (part !== "both" && part !== "encoder" && part !== "decoder") {
     fail(`part must be "both", "encoder" or "decoder", got ${describe(part)}`);
   }
   if (!isCount(numQuantizers, 1024)) fail(`numQuantizers must be an integer from 1, got ${describe(numQuantizers)}`);
-  if (typeof storage !== "object" || storage === null) fail(`storage must be an object, got ${describe(storage)}`);
-  for (const kind of [precision, ...Object.values(storage as object)]) checkStorage(kind);
+  if (!STORAGES.includes(precision as Storage)) {
+    fail(`precision must be one of ${STORAGES.join(", ")}, got ${describe(precision)}`);
+  }
+  if (typeof quantized !== "object" || quantized === null) {
+    fail(`quantized must be an object, got ${describe(quantized)}`);
+  }
+  for (const [name, tensor] of Object.entries(quantized as object)) checkQuantized(name, tensor);
   const { model, fingerprint } = (source ?? {}) as Partial<BundleManifest["source"]>;
   for (const [name, text] of Object.entries({ "source.model": model, "source.fingerprint": fingerprint, modified })) {
     if (typeof text !== "string") fail(`${name} must be a text, got ${describe(text)}`);
@@ -107,17 +113,19 @@ export function parseManifest(json: unknown): BundleManifest {
   const files = (shards as unknown[]).map(checkShard), total = files.reduce((n, { size }) => n + size, 0);
   if (total > MOST_BYTES) fail(`its shards have ${total} bytes, at most ${MOST_BYTES} are taken`);
   if (new Set(files.map(({ file }) => file)).size < files.length) fail("a file is named twice among its shards");
-  return { ...json as BundleManifest, storage: storage as BundleManifest["storage"], shards: files };
+  return { ...json as BundleManifest, quantized: quantized as BundleManifest["quantized"], shards: files };
 }
 
-function checkStorage(kind: unknown): void {
-  if (!STORAGES.includes(kind as Storage)) {
-    fail(`precision must be one of ${STORAGES.join(", ")}, got ${describe(kind)}`);
+function checkQuantized(name: string, tensor: unknown): void {
+  const { as, shape } = (tensor ?? {}) as Partial<QuantizedTensor>, where = `quantized[${JSON.stringify(name)}]`;
+  if (!Object.hasOwn(STORED, String(as))) {
+    fail(`${where}.as must be one of ${Object.keys(STORED).join(", ")}, got ${describe(as)}`);
   }
-  if (!READABLE.includes(kind as Storage)) {
-    throw new NotSupportedError(
-      `bundle manifest: tensors stored as ${kind} cannot be read, only ${READABLE.join(", ")}.`,
-    );
+  const isShape = Array.isArray(shape) && shape.length > 0 && shape.length <= MOST_AXES;
+  if (
+    !isShape || !shape.every((size) => isCount(size, MOST_BYTES)) || shape.reduce((n, size) => n * size, 1) > MOST_BYTES
+  ) {
+    fail(`${where}.shape must be up to ${MOST_AXES} sizes, got ${describe(shape)}`);
   }
 }
 

@@ -57,6 +57,7 @@ class ScopeModel {
       numQuantizers,
       fingerprint,
       backend,
+      precision,
       encoder: part === "decoder" ? undefined : await compile(encoderNetwork(config, numQuantizers)),
       decoder: part === "encoder" ? undefined : await compile(decoderNetwork(config, numQuantizers)),
     });

@@ -35,11 +35,12 @@ import {
   taps,
   tensorsOf,
 } from "../../core/network.ts";
+import type { WeightFormat } from "../../core/packing.ts";
 import { concatFloats } from "../../core/tensor.ts";
 import { Codebook } from "./codebook.ts";
 import { type Matmul, matmul, type Rows, scaled, type Scratch, type Weights } from "./matmul.ts";
 import type { Memory } from "./memory.ts";
-import { type FormatOf, FORMATS } from "./precision.ts";
+import { type FormatOf, FORMATS, weightLayers } from "./precision.ts";
 
 const F32 = 4;
 
@@ -192,14 +193,15 @@ class Lowering {
   readonly #memory: Memory;
   readonly #tensors: TensorSource;
   readonly #network: Network;
-  readonly #formatOf: FormatOf;
+  /** How the weights of each layer are kept, by its name. */
+  readonly #formats: ReadonlyMap<string, WeightFormat>;
   readonly #scratch = new Map<string, Scratch & { bytes: number }>();
 
   constructor(memory: Memory, tensors: TensorSource, network: Network, formatOf: FormatOf) {
     this.#memory = memory;
     this.#tensors = tensors;
     this.#network = network;
-    this.#formatOf = formatOf;
+    this.#formats = new Map([...weightLayers(network)].map((layer) => [layer.name, formatOf(layer)]));
   }
 
   /** A buffer shared by everything that names it, as large as the largest need; its users do not overlap in time. */
@@ -216,8 +218,7 @@ class Lowering {
 
   /** A product with the weights of a layer. */
   #matmul(name: string, weights: Weights, rows: Rows): Matmul {
-    const { outputs, inputs } = weights, format = this.#formatOf({ name, outputs, inputs, perFrame: rows.perFrame });
-    return matmul(this.#memory, weights, format, rows, this.shared);
+    return matmul(this.#memory, weights, this.#formats.get(name)!, rows, this.shared);
   }
 
   /** Room in a stream's block; returns its byte offset. */
@@ -531,7 +532,7 @@ class Lowering {
     const inner = (heads + 2 * keyValueHeads) * padded;
     const rowsOf = { ...extent, taps: 1, stride: 1 };
     const qkv = this.#matmul(
-      layer.name,
+      parts.query.name,
       { values: concatFloats(rows), outputs: inner, inputs: channels, bias: memory.store(concatFloats(biases)) },
       rowsOf,
     );

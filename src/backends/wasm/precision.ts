@@ -4,16 +4,30 @@
  * @module
  */
 import type { Precision } from "../../core/backend.ts";
+import {
+  inputPositions,
+  type Layer,
+  type Network,
+  positionsAfter,
+  projections,
+  taps,
+  walk,
+} from "../../core/network.ts";
 import type { WeightFormat } from "../../core/packing.ts";
 
 /** A matrix of weights, to have its format chosen. */
 export interface WeightLayer {
-  /** The layer's, as in network.ts; of an attention layer also its output projection's. */
+  /** That of the layer, as in network.ts, or of its part: its tensor is `${name}.weight`. */
   name: string;
-  outputs: number;
+  /** Of a product with it. */
   inputs: number;
   /** Rows that come out for a frame. */
   perFrame: number;
+  /**
+   * Scales of its rows along each axis of the tensor, where its rows are found there: one for each index, one for all, or for
+   * a transposed convolution's taps one for each output of a group, over and over.
+   */
+  scales?: number[];
 }
 
 export type FormatOf = (layer: WeightLayer) => WeightFormat;
@@ -34,3 +48,40 @@ export const FORMATS: Record<Precision, FormatOf> = {
   int12,
   int8: (layer) => fewRows(layer) && isFeedForward(layer) ? "int8" : int12(layer),
 };
+
+/** The matrices of a network's layers, those of the codebooks left out. */
+export function* weightLayers(network: Network): Generator<WeightLayer> {
+  for (const { layer, positions } of walk(network.layers, inputPositions(network, 1))) {
+    yield* matricesOf(layer, positions);
+  }
+}
+
+function matricesOf(layer: Layer, positions: number): WeightLayer[] {
+  const linear = (name: string, inputs: number, scales?: number[]) => [{ name, inputs, perFrame: positions, scales }];
+  switch (layer.kind) {
+    case "conv": {
+      const { name, inChannels, outChannels, kernel, dilation } = layer;
+      const perFrame = positionsAfter(layer, positions);
+      // With a dilation each tap is a product of its own.
+      return dilation === 1
+        ? [{ name, inputs: inChannels * kernel, perFrame, scales: [outChannels, 1, 1] }]
+        : [{ name, inputs: inChannels, perFrame }];
+    }
+    case "convTranspose": {
+      const { name, inChannels, outChannels, groups, stride } = layer;
+      if (groups === inChannels && groups === outChannels) return []; // depthwise: no product
+      return linear(name, taps(layer) * inChannels, groups === 1 ? [1, outChannels, stride] : undefined);
+    }
+    case "linear":
+      return linear(layer.name, layer.inChannels, [layer.outChannels, 1]);
+    case "attention":
+      return Object.values(projections(layer)).flatMap((part) => matricesOf(part, positions));
+    case "quantize":
+    case "dequantize":
+      return layer.quantizers.filter(({ projected }) => projected).flatMap(({ name, channels, dim }) =>
+        layer.kind === "quantize" ? linear(`${name}.input_proj`, channels) : linear(`${name}.output_proj`, dim)
+      );
+    default:
+      return [];
+  }
+}
