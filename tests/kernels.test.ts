@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Codebook } from "../src/backends/wasm/codebook.ts";
-import { matmul, type Rows, type Scratch, spreadOf } from "../src/backends/wasm/matmul.ts";
+import { matmul, type Reach, type Scratch, spreadOf } from "../src/backends/wasm/matmul.ts";
 import { Memory } from "../src/backends/wasm/memory.ts";
-import { type PackedMatrix, packMatrix, unpackMatrix } from "../src/core/packing.ts";
+import { type PackedMatrix, packMatrix, rowsOf, unpackMatrix } from "../src/core/packing.ts";
 import { type Random, random } from "./support/random.ts";
 
 const FORMATS = ["int8", "int12", "int16"] as const;
@@ -23,7 +23,7 @@ interface Case {
   format: PackedMatrix["format"];
   outputs: number;
   channels: number;
-  rows: Rows;
+  reach: Reach;
   /** Rows of y that each stream has, and streams. */
   count: number;
   streams: number;
@@ -37,7 +37,7 @@ function someCase(rng: Random): Case {
     format: rng.pick(FORMATS),
     outputs: 16 * rng.integer(1, 3),
     channels: rng.integer(1, 40),
-    rows: { frames: 16, perFrame, taps, stride },
+    reach: { frames: 16, perFrame, taps, stride },
     count: Math.max(1, (frames - 1) * perFrame + (rest || perFrame)),
     streams,
   };
@@ -45,8 +45,8 @@ function someCase(rng: Random): Case {
 
 /** The product as its formula has it: scales of each frame, int16, exact sums, then f32 as `put` in the kernels has it. */
 function reference(x: Float32Array, weights: Float32Array, bias: Float32Array, y: Float32Array, c: Case): Float32Array {
-  const { channels, rows: { perFrame, taps, stride }, count, streams, outputs } = c, inputs = taps * channels;
-  const packed = packMatrix(weights, outputs, inputs, c.format), integers = integersOf(packed);
+  const { channels, reach: { perFrame, taps, stride }, count, streams, outputs } = c, inputs = taps * channels;
+  const packed = packMatrix(rowsOf(weights, inputs), outputs, inputs, c.format), integers = integersOf(packed);
   const spread = f(spreadOf(packed, taps)), block = x.length / streams, out = y.slice();
   for (let s = 0; s < streams; s++) {
     for (let from = 0; from < count; from += perFrame) {
@@ -87,23 +87,23 @@ function roundEven(v: number): number {
 }
 
 function run(memory: Memory, x: Float32Array, weights: Float32Array, bias: Float32Array, y: Float32Array, c: Case) {
-  const { channels, rows, count, streams, outputs } = c, block = x.length / streams;
+  const { channels, reach, count, streams, outputs } = c, block = x.length / streams;
   const product = matmul(
     memory,
-    { values: weights, outputs, inputs: rows.taps * channels, bias: memory.store(bias) },
+    { rows: rowsOf(weights, reach.taps * channels), outputs, inputs: reach.taps * channels, bias: memory.store(bias) },
     c.format,
-    rows,
+    reach,
     scratchOf(memory),
   );
   const xAt = memory.store(x), yAt = memory.store(y);
-  product.run(xAt, rows.stride * channels * 4, yAt, outputs * 4, count, true, streams, block * 4);
+  product.run(xAt, reach.stride * channels * 4, yAt, outputs * 4, count, true, streams, block * 4);
   return memory.view(yAt, y.length).slice();
 }
 
 test("integer products: exactly the formula, for any widths, frames and streams", async () => {
   const rng = random("integer products");
   for (let round = 0; round < 120; round++) {
-    const c = someCase(rng), { channels, rows: { taps, stride }, count, streams, outputs } = c;
+    const c = someCase(rng), { channels, reach: { taps, stride }, count, streams, outputs } = c;
     const x = rng.floats(streams * ((count - 1) * stride + taps) * channels, 10 ** rng.integer(-6, 6));
     const weights = rng.floats(outputs * taps * channels), bias = rng.floats(outputs);
     const y = rng.floats(streams * count * outputs);
@@ -120,7 +120,7 @@ test("integer products: sums fit into 32 bits whatever the data", async () => {
         format,
         outputs,
         channels,
-        rows: { frames: 1, perFrame: 2, taps, stride: 1 },
+        reach: { frames: 1, perFrame: 2, taps, stride: 1 },
         count: 2,
         streams: 1,
       };
@@ -149,7 +149,7 @@ test("integer products: silence, and what is next to it", async () => {
         format,
         outputs: 16,
         channels: 64,
-        rows: { frames: 1, perFrame: 1, taps: 1, stride: 1 },
+        reach: { frames: 1, perFrame: 1, taps: 1, stride: 1 },
         count: 1,
         streams: 1,
       };
@@ -180,7 +180,7 @@ test("f32 products: one sum in the order of k, whatever tile or read-ahead compu
           format: "f32" as "int8",
           outputs,
           channels: inputs,
-          rows: { frames: 4, perFrame: 1, taps: 1, stride: 1 },
+          reach: { frames: 4, perFrame: 1, taps: 1, stride: 1 },
           count: rows,
           streams,
         };
@@ -229,8 +229,14 @@ function plainSearch(
     for (let i = e * dim; i < (e + 1) * dim; i++) sum += entries[i] * entries[i];
     return -sum / 2;
   });
-  const rows: Rows = { frames: 1, perFrame: 1, taps: 1, stride: 1 }, bias = memory.store(half);
-  const product = matmul(memory, { values: entries, outputs: size, inputs: dim, bias }, "f32", rows, scratchOf(memory));
+  const reach: Reach = { frames: 1, perFrame: 1, taps: 1, stride: 1 }, bias = memory.store(half);
+  const product = matmul(
+    memory,
+    { rows: rowsOf(entries, dim), outputs: size, inputs: dim, bias },
+    "f32",
+    reach,
+    scratchOf(memory),
+  );
   const scores = memory.allocate(512 * size);
   return (x, n) => {
     product.run(x, dim * 4, scores, size * 4, n, false);

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { sizeOf } from "../src/core/network.ts";
-import { longestRow, packMatrix, panelBytes, unpackMatrix } from "../src/core/packing.ts";
+import { longestRow, packMatrix, panelBytes, rowsOf, unpackMatrix } from "../src/core/packing.ts";
 import { dequantize, quantize, STORED } from "../src/core/quantized.ts";
 import { random } from "./support/random.ts";
 
@@ -14,7 +14,8 @@ for (const format of FORMATS) {
     const rng = random(`packing ${format}`);
     for (let round = 0; round < 40; round++) {
       const outputs = rng.integer(1, 40), inputs = rng.integer(1, 70), scale = 10 ** rng.integer(-20, 20);
-      const weights = rng.floats(outputs * inputs, scale), packed = packMatrix(weights, outputs, inputs, format);
+      const weights = rng.floats(outputs * inputs, scale),
+        packed = packMatrix(rowsOf(weights, inputs), outputs, inputs, format);
       assert.equal(packed.data.length, Math.ceil(outputs / 16) * panelBytes(format, inputs));
       const read = unpackMatrix(packed);
       weights.forEach((weight, i) => {
@@ -35,8 +36,8 @@ for (const format of ["int8", "int12"] as const) {
     for (let round = 0; round < 100; round++) {
       const outputs = rng.integer(1, 33), inputs = rng.integer(1, 40);
       const weights = rng.floats(outputs * inputs, 2 ** rng.integer(-30, 30)).map((v) => v ** rng.integer(1, 3));
-      const packed = packMatrix(weights, outputs, inputs, format);
-      assert.deepEqual(packMatrix(unpackMatrix(packed), outputs, inputs, format), packed);
+      const packed = packMatrix(rowsOf(weights, inputs), outputs, inputs, format);
+      assert.deepEqual(packMatrix(rowsOf(unpackMatrix(packed), inputs), outputs, inputs, format), packed);
     }
   });
 }
@@ -47,7 +48,7 @@ test("every integer of a format is stored and read", () => {
     for (let row = 0; row < 3; row++) {
       const weights = new Float32Array((row + 1) * inputs);
       for (let i = 0; i < inputs; i++) weights[row * inputs + i] = i - top;
-      const packed = packMatrix(weights, row + 1, inputs, format), step = packed.scales[row];
+      const packed = packMatrix(rowsOf(weights, inputs), row + 1, inputs, format), step = packed.scales[row];
       const read = unpackMatrix(packed).subarray(row * inputs);
       // Long rows have coarser 16-bit integers.
       assert.deepEqual(read, weights.subarray(row * inputs).map((v) => (Math.round(v / step) + 0) * step));
@@ -58,7 +59,7 @@ test("every integer of a format is stored and read", () => {
 
 test("rows of zeros, missing rows and columns", () => {
   for (const format of FORMATS) {
-    const packed = packMatrix(Float32Array.of(0, 0, 0, 3, -4, 0), 2, 3, format);
+    const packed = packMatrix(rowsOf(Float32Array.of(0, 0, 0, 3, -4, 0), 3), 2, 3, format);
     assert.deepEqual([...unpackMatrix(packed)].map(Math.round), [0, 0, 0, 3, -4, 0]);
     assert.equal(packed.scales.length, 16);
     assert.deepEqual(packed.scales.filter((v) => v !== 0), packed.scales.slice(1, 2));
@@ -89,7 +90,7 @@ for (const as of ["int8", "int12"] as const) {
   function check(values: Float32Array, shape: number[], scaleShape: number[], rows: Float32Array, count: number): void {
     const tensor = { as, shape }, { integers, scales } = quantize(values, tensor, scaleShape);
     assert.equal(integers.length, sizeOf(STORED[as].shape(shape)));
-    const packed = packMatrix(rows, count, rows.length / count, as);
+    const packed = packMatrix(rowsOf(rows, rows.length / count), count, rows.length / count, as);
     assert.deepEqual(scales, packed.scales.subarray(0, count));
     const again = dequantize(integers, scales, tensor, scaleShape);
     assert.deepEqual([...again].sort(), [...unpackMatrix(packed)].sort());

@@ -62,6 +62,14 @@ export function panelBytes(format: IntegerFormat, inputs: number): number {
   return Math.ceil(inputs / 2) * 4 * BITS[format];
 }
 
+/** Writes row m of a matrix, so that no whole copy of it has to be in the right order. */
+export type Rows = (m: number, row: Float32Array) => void;
+
+/** Rows that lie one after the other. */
+export function rowsOf(values: Float32Array, inputs: number): Rows {
+  return (m, row) => row.set(values.subarray(m * inputs, (m + 1) * inputs));
+}
+
 /**
  * Packs a matrix, row by row: the integer nearest to weight / scale, where the largest weight of the row becomes the format's
  * largest integer.
@@ -69,28 +77,29 @@ export function panelBytes(format: IntegerFormat, inputs: number): number {
  * Scales of 8 and 12 bits have 13 significant bits, so that integer times scale is exact in f32: what
  * {@link unpackMatrix} reads packs to the same bytes again.
  *
- * @param weights [outputs, inputs], finite.
+ * @param weights its rows, finite.
  */
 export function packMatrix(
-  weights: Float32Array,
+  weights: Rows,
   outputs: number,
   inputs: number,
   format: IntegerFormat,
 ): PackedMatrix {
-  const rows = Math.ceil(outputs / PANEL) * PANEL, top = topOf(format, inputs), row = new Int16Array(inputs);
+  const rows = Math.ceil(outputs / PANEL) * PANEL, top = topOf(format, inputs);
+  const values = new Float32Array(inputs), row = new Int16Array(inputs);
   const data = new Uint8Array(rows / PANEL * panelBytes(format, inputs)), scales = new Float32Array(rows);
   for (let m = 0; m < outputs; m++) {
-    const from = m * inputs;
+    weights(m, values);
     let largest = 0;
-    for (let k = from; k < from + inputs; k++) {
-      const size = Math.abs(weights[k]);
+    for (let k = 0; k < inputs; k++) {
+      const size = Math.abs(values[k]);
       if (size > largest) largest = size;
     }
-    const scale = scales[m] = format === "int16" ? largest / top : scaleOf(largest, format);
+    const scale = scales[m] = format === "int16" ? Math.fround(largest / top) : scaleOf(largest, format);
     if (scale === 0) continue;
     const inverse = 1 / scale;
     for (let k = 0; k < inputs; k++) {
-      row[k] = toInteger(weights[from + k] * inverse, top);
+      row[k] = toInteger(values[k] * inverse, top);
     }
     writeRow(data, format, m, row);
   }

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { packMatrix, PANEL, unpackMatrix } from "../../core/packing.ts";
+import { packMatrix, PANEL, rowsOf, unpackMatrix } from "../../core/packing.ts";
 import { type Scratch, spreadOf } from "./matmul.ts";
 import type { Memory } from "./memory.ts";
 
@@ -39,7 +39,7 @@ export class Codebook {
     most: number,
     scratch: (name: string, bytes: number) => Scratch,
   ) {
-    const packed = packMatrix(entries, size, dim, "int8");
+    const packed = packMatrix(rowsOf(entries, dim), size, dim, "int8");
     this.#memory = memory;
     this.#dim = dim;
     this.#size = Math.ceil(size / PANEL) * PANEL;

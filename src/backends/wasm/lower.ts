@@ -35,10 +35,10 @@ import {
   taps,
   tensorsOf,
 } from "../../core/network.ts";
-import type { WeightFormat } from "../../core/packing.ts";
+import { rowsOf, type WeightFormat } from "../../core/packing.ts";
 import { concatFloats } from "../../core/tensor.ts";
 import { Codebook } from "./codebook.ts";
-import { type Matmul, matmul, type Rows, scaled, type Scratch, type Weights } from "./matmul.ts";
+import { type Matmul, matmul, type Reach, scaled, type Scratch, type Weights } from "./matmul.ts";
 import type { Memory } from "./memory.ts";
 import { type FormatOf, FORMATS, weightLayers } from "./precision.ts";
 
@@ -217,8 +217,8 @@ class Lowering {
   }
 
   /** A product with the weights of a layer. */
-  #matmul(name: string, weights: Weights, rows: Rows): Matmul {
-    return matmul(this.#memory, weights, this.#formats.get(name)!, rows, this.shared);
+  #matmul(name: string, weights: Weights, reach: Reach): Matmul {
+    return matmul(this.#memory, weights, this.#formats.get(name)!, reach, this.shared);
   }
 
   /** Room in a stream's block; returns its byte offset. */
@@ -377,15 +377,12 @@ class Lowering {
     const joined = dilation === 1 ? kernel : 1;
     const products: Matmul[] = [], zeros = dilation === 1 ? 0 : memory.allocate(outChannels);
     for (let tap = 0; tap < kernel; tap += joined) {
-      const rows = new Float32Array(outChannels * joined * inChannels);
-      let at = 0;
-      for (let o = 0; o < outChannels; o++) {
-        for (let j = 0; j < joined; j++) {
-          for (let c = 0; c < inChannels; c++) rows[at++] = weight[(o * inChannels + c) * kernel + tap + j];
-        }
-      }
       const weights = {
-        values: rows,
+        rows: (o: number, row: Float32Array) => {
+          for (let c = 0, from = o * inChannels * kernel + tap; c < inChannels; c++, from += kernel) {
+            for (let j = 0; j < joined; j++) row[j * inChannels + c] = weight[from + j];
+          }
+        },
         outputs: outChannels,
         inputs: joined * inChannels,
         bias: tap === 0 ? bias : zeros,
@@ -437,25 +434,22 @@ class Lowering {
       };
     }
     // Output i of a group of `stride` is a product over the last inputs, so the group is one product of stride * outChannels rows.
-    const perGroup = outChannels / groups, inputs = (past + 1) * inChannels;
-    const rows = new Float32Array(stride * outChannels * inputs);
-    for (let c = 0; c < inChannels; c++) {
-      const group = Math.floor(c / (inChannels / groups));
-      for (let o = 0; o < perGroup; o++) {
-        for (let k = 0; k < kernel; k++) {
-          const i = k % stride, j = (k - i) / stride; // output i mixes x[t - j]
-          rows[(i * outChannels + group * perGroup + o) * inputs + (past - j) * inChannels + c] =
-            weight[(c * perGroup + o) * kernel + k];
-        }
+    const perGroup = outChannels / groups, inGroup = inChannels / groups, inputs = (past + 1) * inChannels;
+    const rows = (m: number, row: Float32Array) => {
+      const o = m % outChannels, i = (m - o) / outChannels, first = Math.floor(o / perGroup) * inGroup;
+      row.fill(0);
+      for (let c = first; c < first + inGroup; c++) {
+        const from = (c * perGroup + o % perGroup) * kernel;
+        for (let j = 0, k = i; k < kernel; j++, k += stride) row[(past - j) * inChannels + c] = weight[from + k]; // of x[t - j]
       }
-    }
+    };
     const bias = await this.#bias(
       layer,
       (b) => Float32Array.from({ length: stride * outChannels }, (_, i) => b[i % outChannels]),
     );
     const product = this.#matmul(
       layer.name,
-      { values: rows, outputs: stride * outChannels, inputs, bias },
+      { rows, outputs: stride * outChannels, inputs, bias },
       { ...extent, taps: past + 1, stride: 1 },
     );
     return {
@@ -472,7 +466,8 @@ class Lowering {
   async #linear(layer: LinearLayer, extent: Extent, scale?: Float32Array): Promise<Op> {
     const { inChannels, outChannels } = layer, values = await this.#tensors.read(tensorsOf(layer)[0]);
     const bias = await this.#bias(layer, (b) => scaled(b, scale));
-    const weights = { values, outputs: outChannels, inputs: inChannels, bias, factors: scale };
+    const rows = rowsOf(values, inChannels);
+    const weights = { rows, outputs: outChannels, inputs: inChannels, bias, factors: scale };
     const product = this.#matmul(layer.name, weights, { ...extent, taps: 1, stride: 1 });
     return {
       canAccumulate: true,
@@ -530,20 +525,25 @@ class Lowering {
       biases.push(padHeads(bias, count, headDim, padded).map((v) => v * factor));
     }
     const inner = (heads + 2 * keyValueHeads) * padded;
-    const rowsOf = { ...extent, taps: 1, stride: 1 };
+    const reach = { ...extent, taps: 1, stride: 1 };
     const qkv = this.#matmul(
       parts.query.name,
-      { values: concatFloats(rows), outputs: inner, inputs: channels, bias: memory.store(concatFloats(biases)) },
-      rowsOf,
+      {
+        rows: rowsOf(concatFloats(rows), channels),
+        outputs: inner,
+        inputs: channels,
+        bias: memory.store(concatFloats(biases)),
+      },
+      reach,
     );
     const outWeight = await this.#tensors.read(tensorsOf(parts.output)[0]);
     const output = this.#matmul(parts.output.name, {
-      values: padHeads(outWeight, channels * heads, headDim, padded),
+      rows: rowsOf(padHeads(outWeight, channels * heads, headDim, padded), heads * padded),
       outputs: channels,
       inputs: heads * padded,
       bias: await this.#bias(parts.output, (b) => scaled(b, scale)),
       factors: scale,
-    }, rowsOf);
+    }, reach);
     const frequencies = ropeFrequencies(ropeTheta, headDim), half = headDim / 2;
     const { perFrame } = extent, positions = extent.frames * perFrame, block = ring - window + 1;
     const qkvAt = this.shared("qkv", positions * inner * F32),
@@ -640,8 +640,8 @@ class Lowering {
   ): Promise<Matmul> {
     const [{ name, ...spec }] = tensorsOf({ kind, quantizers: [quantizer] });
     const values = await this.#tensors.read({ name, ...spec }), bias = this.#memory.allocate(outputs);
-    const rows = { frames, perFrame, taps: 1, stride: 1 };
-    return this.#matmul(name.replace(/\.weight$/, ""), { values, outputs, inputs, bias }, rows);
+    const reach = { frames, perFrame, taps: 1, stride: 1 };
+    return this.#matmul(name.replace(/\.weight$/, ""), { rows: rowsOf(values, inputs), outputs, inputs, bias }, reach);
   }
 
   async #dequantize(quantizers: ResidualQuantizer[], { frames, perFrame }: Extent): Promise<Op> {

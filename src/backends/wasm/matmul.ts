@@ -3,7 +3,15 @@
  *
  * @module
  */
-import { longestRow, type PackedMatrix, packMatrix, PANEL, panelBytes, type WeightFormat } from "../../core/packing.ts";
+import {
+  longestRow,
+  type PackedMatrix,
+  packMatrix,
+  PANEL,
+  panelBytes,
+  type Rows,
+  type WeightFormat,
+} from "../../core/packing.ts";
 import type { Memory } from "./memory.ts";
 
 /** `y[t] = W x[t] + bias`. */
@@ -26,8 +34,7 @@ export interface Matmul {
 
 /** W and its bias. */
 export interface Weights {
-  /** [outputs, inputs] */
-  values: Float32Array;
+  rows: Rows;
   outputs: number;
   inputs: number;
   /** Where the bias lies. */
@@ -42,7 +49,7 @@ export interface Scratch {
 }
 
 /** How rows of y come from rows of x; integers are scaled by it. */
-export interface Rows {
+export interface Reach {
   /** Most frames of a pass, those of all its streams together. */
   frames: number;
   /** Rows of y for a frame. */
@@ -61,12 +68,12 @@ export function matmul(
   memory: Memory,
   weights: Weights,
   format: WeightFormat,
-  rows: Rows,
+  reach: Reach,
   scratch: (name: string, bytes: number) => Scratch,
 ): Matmul {
   return format === "f32" || weights.outputs % PANEL !== 0
     ? new FloatMatmul(memory, weights)
-    : new IntegerMatmul(memory, weights, format, rows, scratch);
+    : new IntegerMatmul(memory, weights, format, reach, scratch);
 }
 
 class FloatMatmul implements Matmul {
@@ -77,17 +84,23 @@ class FloatMatmul implements Matmul {
   readonly #bias: number;
   readonly #panels: boolean;
 
-  constructor(memory: Memory, { values, outputs, inputs, bias, factors }: Weights) {
+  constructor(memory: Memory, { rows, outputs, inputs, bias, factors }: Weights) {
     this.#memory = memory;
     this.#outputs = outputs;
     this.#inputs = inputs;
     this.#bias = bias;
     // Sixteen rows side by side feed the fast kernel; what does not come in sixteens stays as rows.
     this.#panels = outputs % PANEL === 0;
-    this.#weights = memory.allocate(values.length);
-    const packed = memory.view(this.#weights, values.length), rows = scaled(values, factors);
-    if (this.#panels) packPanels(packed, rows, outputs, inputs);
-    else packed.set(rows);
+    this.#weights = memory.allocate(outputs * inputs);
+    const packed = memory.view(this.#weights, outputs * inputs), row = new Float32Array(inputs);
+    for (let m = 0; m < outputs; m++) {
+      rows(m, row);
+      if (factors) { for (let k = 0; k < inputs; k++) row[k] *= factors[m]; }
+      if (this.#panels) {
+        // [M / 16, K, 16]
+        for (let k = 0, at = (m - m % PANEL) * inputs + m % PANEL; k < inputs; k++, at += PANEL) packed[at] = row[k];
+      } else packed.set(row, m * inputs);
+    }
   }
 
   run(
@@ -151,7 +164,7 @@ class IntegerMatmul implements Matmul {
   readonly #weights: number;
   readonly #scales: number;
   readonly #bias: number;
-  readonly #rows: Rows;
+  readonly #reach: Reach;
   /** Channels of a row of x. */
   readonly #channels: number;
   /** Rows of x for a frame, with those before the first that its products reach back to. */
@@ -163,12 +176,12 @@ class IntegerMatmul implements Matmul {
 
   constructor(
     memory: Memory,
-    { values, outputs, inputs, bias, factors }: Weights,
+    { rows, outputs, inputs, bias, factors }: Weights,
     format: PackedMatrix["format"],
-    rows: Rows,
+    reach: Reach,
     scratch: (name: string, bytes: number) => Scratch,
   ) {
-    const packed = packMatrix(values, outputs, inputs, format), { frames, perFrame, taps, stride } = rows;
+    const packed = packMatrix(rows, outputs, inputs, format), { frames, perFrame, taps, stride } = reach;
     this.#memory = memory;
     this.#format = format;
     this.#outputs = outputs;
@@ -176,7 +189,7 @@ class IntegerMatmul implements Matmul {
     this.#weights = memory.storeBytes(packed.data);
     this.#scales = memory.store(scaled(packed.scales, factors));
     this.#bias = bias;
-    this.#rows = rows;
+    this.#reach = reach;
     this.#channels = inputs / taps;
     this.#group = (perFrame - 1) * stride + taps;
     this.#spread = spreadOf(packed, taps);
@@ -195,7 +208,7 @@ class IntegerMatmul implements Matmul {
     blocks: number = 1,
     strideBlock: number = 0,
   ): void {
-    const { kernels } = this.#memory, { perFrame, taps, stride } = this.#rows;
+    const { kernels } = this.#memory, { perFrame, taps, stride } = this.#reach;
     const integers = this.#integers.at, scales = this.#groupScales.at, group = this.#group * this.#channels * 2;
     const frames = Math.floor(rows / perFrame), rest = rows % perFrame;
     let to = 0;
@@ -247,14 +260,4 @@ export function scaled(values: Float32Array, factors: Float32Array | undefined):
   if (!factors) return values;
   const columns = Math.ceil(values.length / factors.length);
   return values.map((v, i) => v * factors[Math.floor(i / columns)]);
-}
-
-/** [M, K] -> [M / 16, K, 16] */
-function packPanels(packed: Float32Array, weights: Float32Array, outputs: number, inputs: number): void {
-  let at = 0;
-  for (let panel = 0; panel < outputs; panel += PANEL) {
-    for (let k = 0; k < inputs; k++) {
-      for (let lane = 0; lane < PANEL; lane++) packed[at++] = weights[(panel + lane) * inputs + k];
-    }
-  }
 }
