@@ -18,10 +18,10 @@ const NEGATIVE_INFINITY: f32 = -Infinity;
 
 // 16 outputs of two rows: 8 accumulators is what engines still keep in registers.
 // @ts-ignore: decorator
-@inline function tile16x2(w: usize, ldw: usize, K: usize, bias: usize, x: usize, ldx: usize, y: usize, ldy: usize, accumulate: bool): void {
+@inline function tile16x2(w: usize, ldw: usize, K: usize, bias0: usize, bias1: usize, x: usize, ldx: usize, y: usize, ldy: usize, accumulate: bool): void {
   const y1 = y + ldy;
-  let a0 = v128.load(bias), a1 = v128.load(bias, 16), a2 = v128.load(bias, 32), a3 = v128.load(bias, 48);
-  let b0 = a0, b1 = a1, b2 = a2, b3 = a3;
+  let a0 = v128.load(bias0), a1 = v128.load(bias0, 16), a2 = v128.load(bias0, 32), a3 = v128.load(bias0, 48);
+  let b0 = v128.load(bias1), b1 = v128.load(bias1, 16), b2 = v128.load(bias1, 32), b3 = v128.load(bias1, 48);
   if (accumulate) {
     a0 = f32x4.add(a0, v128.load(y)); a1 = f32x4.add(a1, v128.load(y, 16)); a2 = f32x4.add(a2, v128.load(y, 32)); a3 = f32x4.add(a3, v128.load(y, 48));
     b0 = f32x4.add(b0, v128.load(y1)); b1 = f32x4.add(b1, v128.load(y1, 16)); b2 = f32x4.add(b2, v128.load(y1, 32)); b3 = f32x4.add(b3, v128.load(y1, 48));
@@ -63,16 +63,50 @@ const NEGATIVE_INFINITY: f32 = -Infinity;
  * share each panel of weights while it is in the caches.
  */
 export function gemm(w: usize, ldw: usize, panel: usize, bias: usize, x: usize, ldx: usize, y: usize, ldy: usize, M: usize, K: usize, T: usize, accumulate: bool, B: usize, ldb: usize): void {
+  const rows = T * B;
+  if (rows <= 2 && K >= KEPT && ldw == 64) {
+    fewRows(w, bias, x, B == 2 ? ldb : ldx, y, ldy, M, K, rows, accumulate);
+    return;
+  }
   const pairs = T & ~1, next = T * ldy;
   for (let m: usize = 0; m < M; m += 16) {
     const bm = bias + (m << 2);
     let xb = x, yb = y + (m << 2);
     for (let b: usize = 0; b < B; b++) {
-      for (let t: usize = 0; t < pairs; t += 2) tile16x2(w, ldw, K, bm, xb + t * ldx, ldx, yb + t * ldy, ldy, accumulate);
+      for (let t: usize = 0; t < pairs; t += 2) tile16x2(w, ldw, K, bm, bm, xb + t * ldx, ldx, yb + t * ldy, ldy, accumulate);
       if (T & 1) tile16x1(w, ldw, K, bm, xb + pairs * ldx, yb + pairs * ldy, accumulate);
       xb += ldb; yb += next;
     }
     w += panel;
+  }
+}
+
+// Columns of a panel between two looks ahead: 16 KiB of weights.
+const KEPT: usize = 256;
+
+/** What was loaded ahead, so that no optimizer leaves the loads out. */
+let ahead: i32 = 0;
+
+// Loads from the first lines of the next four pages at once: processors fetch ahead along a page of 4 KiB, but not into the next.
+// @ts-ignore: decorator
+@inline function lookAhead(w: usize): void {
+  ahead ^= load<i32>(w, 16384) ^ load<i32>(w, 20480) ^ load<i32>(w, 24576) ^ load<i32>(w, 28672);
+}
+
+// With one or two rows the time goes into the way of the weights from memory. Sums rest in y between two looks ahead, which
+// changes no bit of them.
+function fewRows(w: usize, bias: usize, x: usize, ldx: usize, y: usize, ldy: usize, M: usize, K: usize, rows: usize, accumulate: bool): void {
+  for (let m: usize = 0; m < M; m += 16) {
+    const ym = y + (m << 2);
+    let from0 = bias + (m << 2), from1 = from0, xk = x, add = accumulate;
+    for (let k: usize = 0; k < K; k += KEPT) {
+      const some = min(KEPT, K - k);
+      lookAhead(w);
+      if (rows == 2) tile16x2(w, 64, some, from0, from1, xk, ldx, ym, ldy, add);
+      else tile16x1(w, 64, some, from0, xk, ym, add);
+      w += some << 6; xk += some << 2;
+      from0 = ym; from1 = ym + ldy; add = false;
+    }
   }
 }
 
@@ -144,15 +178,206 @@ export function dot(w: usize, ldw: usize, bias: usize, x: usize, ldx: usize, y: 
   }
 }
 
+// ------------------------------------------------------------------------------------------------ integer products
+//
+// Weights of 8, 12 or 16 bits as core/packing.ts lays them out, activations of 16 bits with a scale for each group of rows
+// (those that a frame's outputs are made of), sums of 32 bits, which the scales keep from overflowing.
+
+// 1.5 * 2^23: a float that is added to it is rounded to an integer, ties to even, which stands in the lowest bits.
+const MAGIC: f32 = 12582912.0;
+
+/**
+ * Converts groups of `rows` rows of C values, `step` bytes from one group to the next, to integers at `out`, one group after
+ * the other, each with its scale at `scales`: the largest value becomes 32767 at most, and the scale is at least `spread`
+ * times the norm of the longest row.
+ */
+export function to_int16(x: usize, C: usize, rows: usize, step: usize, groups: usize, spread: f32, out: usize, scales: usize): void {
+  const row = C << 2, vectors = row & ~15, bytes = rows * row, wide = bytes & ~31, magic = f32x4.splat(MAGIC);
+  for (let g: usize = 0; g < groups; g++) {
+    let m = f32x4.splat(0), most: f32 = 0, norm: f32 = 0;
+    for (let r = x, end = x + bytes; r < end; r += row) {
+      let q = f32x4.splat(0);
+      for (let i: usize = 0; i < vectors; i += 16) { const v = v128.load(r + i); m = f32x4.pmax(m, f32x4.abs(v)); q = madd(v, v, q); }
+      let squares = hsum(q);
+      for (let i = vectors; i < row; i += 4) { const v = load<f32>(r + i); most = max(most, abs(v)); squares += v * v; }
+      norm = max(norm, squares);
+    }
+    const scale = max(max(sqrt<f32>(norm) * spread, max(most, hmax(m)) / 32767.0), <f32>1e-20), inverse: f32 = 1.0 / scale, i4 = f32x4.splat(inverse);
+    store<f32>(scales, scale);
+    for (let i: usize = 0; i < wide; i += 32, out += 16) {
+      const from = x + i, a = f32x4.add(f32x4.mul(v128.load(from), i4), magic), b = f32x4.add(f32x4.mul(v128.load(from, 16), i4), magic);
+      v128.store(out, i8x16.shuffle(a, b, 0, 1, 4, 5, 8, 9, 12, 13, 16, 17, 20, 21, 24, 25, 28, 29));
+    }
+    for (let i = wide; i < bytes; i += 4, out += 2) store<u16>(out, <u16>reinterpret<u32>(load<f32>(x + i) * inverse + MAGIC));
+    x += step; scales += 4;
+  }
+}
+
+// @ts-ignore: decorator
+@inline function hmax(v: v128): f32 {
+  return max(max(f32x4.extract_lane(v, 0), f32x4.extract_lane(v, 1)), max(f32x4.extract_lane(v, 2), f32x4.extract_lane(v, 3)));
+}
+
+// Bytes of a pair of columns of a panel: 32 integers.
+// @ts-ignore: decorator
+@inline function pairBytes(bits: usize): usize {
+  return bits << 2;
+}
+
+// The lower 4 bits of a pair of 12 bits; nothing otherwise.
+// @ts-ignore: decorator
+@inline function lowerOf(bits: usize, w: usize): v128 {
+  return bits == 12 ? v128.load(w, 32) : i32x4.splat(0);
+}
+
+// Integers 8 i to 8 i + 7 of a pair, as 16 bits.
+// @ts-ignore: decorator
+@inline function eight(bits: usize, w: usize, lower: v128, i: i32): v128 {
+  if (bits == 8) return v128.load_ext<i8>(w + 8 * i);
+  if (bits == 16) return v128.load(w + 16 * i);
+  return v128.or(i16x8.shl(v128.load_ext<i8>(w + 8 * i), 4), v128.and(i16x8.shr_u(lower, 4 * i), i16x8.splat(15)));
+}
+
+// Four sums of integers to values.
+// @ts-ignore: decorator
+@inline function put(y: usize, sum: v128, scales: usize, scale: v128, bias: usize, accumulate: bool): void {
+  const v = f32x4.add(f32x4.mul(f32x4.convert_i32x4_s(sum), f32x4.mul(v128.load(scales), scale)), v128.load(bias));
+  v128.store(y, accumulate ? f32x4.add(v, v128.load(y)) : v);
+}
+
+// 16 outputs of two rows, or of one where y1 is y0.
+// @ts-ignore: decorator
+@inline function tileOf(bits: usize, w: usize, panel: usize, scales: usize, bias: usize, x0: usize, x1: usize, s0: v128, s1: v128, y0: usize, y1: usize, accumulate: bool): void {
+  const end = w + panel;
+  let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
+  while (w < end) {
+    const s = v128.load_splat<u32>(x0), r = v128.load_splat<u32>(x1), lower = lowerOf(bits, w);
+    const w0 = eight(bits, w, lower, 0); a0 = i32x4.add(a0, i32x4.dot_i16x8_s(w0, s)); b0 = i32x4.add(b0, i32x4.dot_i16x8_s(w0, r));
+    const w1 = eight(bits, w, lower, 1); a1 = i32x4.add(a1, i32x4.dot_i16x8_s(w1, s)); b1 = i32x4.add(b1, i32x4.dot_i16x8_s(w1, r));
+    const w2 = eight(bits, w, lower, 2); a2 = i32x4.add(a2, i32x4.dot_i16x8_s(w2, s)); b2 = i32x4.add(b2, i32x4.dot_i16x8_s(w2, r));
+    const w3 = eight(bits, w, lower, 3); a3 = i32x4.add(a3, i32x4.dot_i16x8_s(w3, s)); b3 = i32x4.add(b3, i32x4.dot_i16x8_s(w3, r));
+    w += pairBytes(bits); x0 += 4; x1 += 4;
+  }
+  put(y0, a0, scales, s0, bias, accumulate); put(y0 + 16, a1, scales + 16, s0, bias + 16, accumulate);
+  put(y0 + 32, a2, scales + 32, s0, bias + 32, accumulate); put(y0 + 48, a3, scales + 48, s0, bias + 48, accumulate);
+  if (y1 != y0) {
+    put(y1, b0, scales, s1, bias, accumulate); put(y1 + 16, b1, scales + 16, s1, bias + 16, accumulate);
+    put(y1 + 32, b2, scales + 32, s1, bias + 32, accumulate); put(y1 + 48, b3, scales + 48, s1, bias + 48, accumulate);
+  }
+}
+
+// @ts-ignore: decorator
+@inline function gemmOf(bits: usize, w: usize, scales: usize, bias: usize, x: usize, ldx: usize, per: usize, group: usize, xs: usize, y: usize, ldy: usize, M: usize, pairs: usize, T: usize, accumulate: bool): void {
+  const panel = pairs * pairBytes(bits);
+  for (let m: usize = 0; m < M; m += 16) {
+    let first = x, row = x, left = per, scale = xs, yt = y;
+    for (let t: usize = 0; t < T; t += 2) {
+      const x0 = row, s0 = v128.load_splat<f32>(scale);
+      row += ldx;
+      if (--left == 0) { left = per; scale += 4; first += group; row = first; }
+      if (t + 1 == T) {
+        tileOf(bits, w, panel, scales, bias, x0, x0, s0, s0, yt, yt, accumulate);
+        break;
+      }
+      tileOf(bits, w, panel, scales, bias, x0, row, s0, v128.load_splat<f32>(scale), yt, yt + ldy, accumulate);
+      yt += ldy << 1;
+      row += ldx;
+      if (--left == 0) { left = per; scale += 4; first += group; row = first; }
+    }
+    w += panel; scales += 64; bias += 64; y += 64;
+  }
+}
+
+/**
+ * As gemm, with integers: `pairs` pairs of columns, the rows of x ldx bytes apart within a group, `per` outputs to a group,
+ * groups `group` bytes apart, their scales at xs.
+ */
+export function gemm_int8(w: usize, scales: usize, bias: usize, x: usize, ldx: usize, per: usize, group: usize, xs: usize, y: usize, ldy: usize, M: usize, pairs: usize, T: usize, accumulate: bool): void {
+  if (T > 1 || pairs & 1) {
+    gemmOf(8, w, scales, bias, x, ldx, per, group, xs, y, ldy, M, pairs, T, accumulate);
+    return;
+  }
+  // One row: two pairs at a time, so that all accumulators have something to do.
+  const panel = pairs * pairBytes(8), scale = v128.load_splat<f32>(xs);
+  for (let m: usize = 0; m < M; m += 16) {
+    let p = w, xk = x;
+    let a0 = i32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
+    for (const end = w + panel; p < end; p += 64, xk += 8) {
+      const s = v128.load_splat<u32>(xk), r = v128.load_splat<u32>(xk, 4);
+      a0 = i32x4.add(a0, i32x4.dot_i16x8_s(v128.load_ext<i8>(p), s)); a1 = i32x4.add(a1, i32x4.dot_i16x8_s(v128.load_ext<i8>(p, 8), s));
+      a2 = i32x4.add(a2, i32x4.dot_i16x8_s(v128.load_ext<i8>(p, 16), s)); a3 = i32x4.add(a3, i32x4.dot_i16x8_s(v128.load_ext<i8>(p, 24), s));
+      b0 = i32x4.add(b0, i32x4.dot_i16x8_s(v128.load_ext<i8>(p, 32), r)); b1 = i32x4.add(b1, i32x4.dot_i16x8_s(v128.load_ext<i8>(p, 40), r));
+      b2 = i32x4.add(b2, i32x4.dot_i16x8_s(v128.load_ext<i8>(p, 48), r)); b3 = i32x4.add(b3, i32x4.dot_i16x8_s(v128.load_ext<i8>(p, 56), r));
+    }
+    put(y, i32x4.add(a0, b0), scales, scale, bias, accumulate); put(y + 16, i32x4.add(a1, b1), scales + 16, scale, bias + 16, accumulate);
+    put(y + 32, i32x4.add(a2, b2), scales + 32, scale, bias + 32, accumulate); put(y + 48, i32x4.add(a3, b3), scales + 48, scale, bias + 48, accumulate);
+    w += panel; scales += 64; bias += 64; y += 64;
+  }
+}
+
+export function gemm_int16(w: usize, scales: usize, bias: usize, x: usize, ldx: usize, per: usize, group: usize, xs: usize, y: usize, ldy: usize, M: usize, pairs: usize, T: usize, accumulate: bool): void {
+  gemmOf(16, w, scales, bias, x, ldx, per, group, xs, y, ldy, M, pairs, T, accumulate);
+}
+
+/** With many rows a panel is unpacked to 16 bits at `unpacked` first. */
+export function gemm_int12(w: usize, scales: usize, bias: usize, x: usize, ldx: usize, per: usize, group: usize, xs: usize, y: usize, ldy: usize, M: usize, pairs: usize, T: usize, accumulate: bool, unpacked: usize): void {
+  if (T <= 2) {
+    gemmOf(12, w, scales, bias, x, ldx, per, group, xs, y, ldy, M, pairs, T, accumulate);
+    return;
+  }
+  for (let m: usize = 0; m < M; m += 16) {
+    for (let to = unpacked, end = w + pairs * pairBytes(12); w < end; w += pairBytes(12), to += 64) {
+      const lower = lowerOf(12, w);
+      v128.store(to, eight(12, w, lower, 0)); v128.store(to, eight(12, w, lower, 1), 16);
+      v128.store(to, eight(12, w, lower, 2), 32); v128.store(to, eight(12, w, lower, 3), 48);
+    }
+    gemm_int16(unpacked, scales, bias, x, ldx, per, group, xs, y, ldy, 16, pairs, T, accumulate);
+    scales += 64; bias += 64; y += 64;
+  }
+}
+
+// ------------------------------------------------------------------------------------------------ nearest entries
+
+/**
+ * Finds the entry of a codebook that is nearest to each of T vectors, writes its number to `codes` and subtracts it.
+ *
+ * The scores from integers are off by at most byNorm * |x| + byScale * scale of x + fixed (codebook.ts), so what is more than
+ * twice that below the best is out of question. The others are scored in f32, one value after the other. half: -|entry|^2 / 2.
+ */
+export function nearest(x: usize, T: usize, dim: usize, xs: usize, scores: usize, size: usize, entries: usize, half: usize, byNorm: f32, byScale: f32, fixed: f32, codes: usize): void {
+  const bytes = dim << 2, vectors = bytes & ~15;
+  for (; T > 0; T--, x += bytes, xs += 4, scores += size << 2, codes += 4) {
+    let q = f32x4.splat(0);
+    for (let i: usize = 0; i < vectors; i += 16) { const v = v128.load(x + i); q = madd(v, v, q); }
+    let squares = hsum(q);
+    for (let i = vectors; i < bytes; i += 4) { const v = load<f32>(x + i); squares += v * v; }
+    const bound = byNorm * sqrt<f32>(squares) + byScale * load<f32>(xs) + fixed;
+    const least = f32x4.splat(load<f32>(scores + (argmax(scores, size) << 2)) - (bound + bound));
+    let best: usize = 0, top = NEGATIVE_INFINITY;
+    for (let e: usize = 0; e < size; e += 4) {
+      for (let hits = i32x4.bitmask(f32x4.ge(v128.load(scores + (e << 2)), least)); hits; hits &= hits - 1) {
+        const entry = e + <usize>ctz(hits), at = entries + entry * bytes;
+        let score = load<f32>(half + (entry << 2));
+        for (let i: usize = 0; i < bytes; i += 4) score += load<f32>(at + i) * load<f32>(x + i);
+        if (score > top) { top = score; best = entry; } // the lowest number wins a tie
+      }
+    }
+    store<u32>(codes, <u32>best);
+    const at = entries + best * bytes;
+    for (let i: usize = 0; i < vectors; i += 16) v128.store(x + i, f32x4.sub(v128.load(x + i), v128.load(at + i)));
+    for (let i = vectors; i < bytes; i += 4) store<f32>(x + i, load<f32>(x + i) - load<f32>(at + i));
+  }
+}
+
 // ------------------------------------------------------------------------------------------------ elementwise
 //
-// These run over whole vectors: up to three values past the end are read and written. Buffers leave room for it.
+// These run over whole vectors, up to two of them: what is past the end is read and written. Buffers leave room for it.
 
-/** e^x to about 1e-7 relative, x clamped to [-87, 88] (the polynomial of Cephes' expf). */
+/** e^x to about 1e-7 relative for x up to 88, clamped below at -87 (the polynomial of Cephes' expf). */
 // @ts-ignore: decorator
 @inline function exp4(x: v128): v128 {
-  x = f32x4.pmax(f32x4.splat(-87.0), f32x4.pmin(f32x4.splat(88.0), x));
-  const n = f32x4.nearest(f32x4.mul(x, f32x4.splat(1.44269504088896341)));
+  x = f32x4.pmax(f32x4.splat(-87.0), x);
+  const t = f32x4.add(f32x4.mul(x, f32x4.splat(1.44269504088896341)), f32x4.splat(MAGIC)), n = f32x4.sub(t, f32x4.splat(MAGIC));
   let r = f32x4.sub(x, f32x4.mul(n, f32x4.splat(0.693359375)));
   r = f32x4.sub(r, f32x4.mul(n, f32x4.splat(-2.12194440e-4)));
   let p = madd(f32x4.splat(1.9875691500e-4), r, f32x4.splat(1.3981999507e-3));
@@ -161,15 +386,29 @@ export function dot(w: usize, ldw: usize, bias: usize, x: usize, ldx: usize, y: 
   p = madd(p, r, f32x4.splat(1.6666665459e-1));
   p = madd(p, r, f32x4.splat(5.0000001201e-1));
   p = f32x4.add(madd(p, f32x4.mul(r, r), r), f32x4.splat(1.0));
-  return f32x4.mul(p, i32x4.shl(i32x4.add(i32x4.trunc_sat_f32x4_s(n), i32x4.splat(127)), 23));
+  return f32x4.mul(p, i32x4.shl(i32x4.add(t, i32x4.splat(127)), 23));
+}
+
+// x > 0 ? x : e^x - 1, without a branch: max(x, 0) + (2^(min(x, 0) log2 e) - 1). The number that rounds has the exponent's
+// bias of 127 in it; the polynomial is the minimax one of 2^r for |r| <= 1/2 with 1 at 0 (absolute error below 1.3e-7).
+// @ts-ignore: decorator
+@inline function elu4(v: v128): v128 {
+  const zero = f32x4.splat(0), rounder = f32x4.splat(MAGIC + 127.0);
+  const x = f32x4.pmax(f32x4.splat(-126.0), f32x4.mul(f32x4.pmin(zero, v), f32x4.splat(1.44269504088896341)));
+  const t = f32x4.add(x, rounder), r = f32x4.sub(x, f32x4.sub(t, rounder));
+  let p = madd(f32x4.splat(0.001326472614891827), r, f32x4.splat(0.009671512991189957));
+  p = madd(p, r, f32x4.splat(0.05550733581185341));
+  p = madd(p, r, f32x4.splat(0.24022242426872253));
+  p = madd(p, r, f32x4.splat(0.6931470036506653));
+  p = madd(p, r, f32x4.splat(1.0));
+  return f32x4.add(f32x4.pmax(zero, v), f32x4.sub(f32x4.mul(p, i32x4.shl(t, 23)), f32x4.splat(1.0)));
 }
 
 /** out = x > 0 ? x : e^x - 1 */
 export function elu(x: usize, out: usize, n: usize): void {
-  const end = x + (n << 2), one = f32x4.splat(1.0), zero = f32x4.splat(0);
-  for (; x < end; x += 16, out += 16) {
-    const v = v128.load(x);
-    v128.store(out, v128.bitselect(v, f32x4.sub(exp4(v), one), f32x4.gt(v, zero)));
+  for (const end = x + (n << 2); x < end; x += 32, out += 32) {
+    const a = v128.load(x), b = v128.load(x, 16);
+    v128.store(out, elu4(a)); v128.store(out, elu4(b), 16);
   }
 }
 
@@ -218,11 +457,6 @@ export function add(y: usize, x: usize, n: usize): void {
   for (let i = vectors; i < bytes; i += 4) store<f32>(y + i, load<f32>(y + i) + load<f32>(x + i));
 }
 
-/** y -= x, where the n values of x lie `stride` bytes apart. */
-export function subtract_strided(y: usize, x: usize, stride: usize, n: usize): void {
-  for (let end = y + (n << 2); y < end; y += 4, x += stride) store<f32>(y, load<f32>(y) - load<f32>(x));
-}
-
 /** Index of the largest of n values, the lowest where several are equal. */
 export function argmax(x: usize, n: usize): usize {
   const vectors = n & ~3;
@@ -230,7 +464,7 @@ export function argmax(x: usize, n: usize): usize {
   if (vectors) {
     let m = v128.load(x);
     for (let i: usize = 4; i < vectors; i += 4) m = f32x4.pmax(m, v128.load(x + (i << 2)));
-    best = max(max(f32x4.extract_lane(m, 0), f32x4.extract_lane(m, 1)), max(f32x4.extract_lane(m, 2), f32x4.extract_lane(m, 3)));
+    best = hmax(m);
   }
   for (let i = vectors; i < n; i++) best = max(best, load<f32>(x + (i << 2)));
   const b4 = f32x4.splat(best);
@@ -255,10 +489,16 @@ export function zero(at: usize, bytes: usize): void {
 // Rotates the halves of one head: (a, b) -> (a cos - b sin, b cos + a sin). table = cos of all pairs, then sin.
 // @ts-ignore: decorator
 @inline function rotate(p: usize, table: usize, half: usize): void {
-  for (let j: usize = 0; j < half; j += 4) {
-    const a = load<f32>(p + j), b = load<f32>(p + half + j), c = load<f32>(table + j), s = load<f32>(table + half + j);
+  const vectors = half & ~15, q = p + half, sines = table + half;
+  for (let j: usize = 0; j < vectors; j += 16) {
+    const a = v128.load(p + j), b = v128.load(q + j), c = v128.load(table + j), s = v128.load(sines + j);
+    v128.store(p + j, f32x4.sub(f32x4.mul(a, c), f32x4.mul(b, s)));
+    v128.store(q + j, f32x4.add(f32x4.mul(b, c), f32x4.mul(a, s)));
+  }
+  for (let j = vectors; j < half; j += 4) {
+    const a = load<f32>(p + j), b = load<f32>(q + j), c = load<f32>(table + j), s = load<f32>(sines + j);
     store<f32>(p + j, a * c - b * s);
-    store<f32>(p + half + j, b * c + a * s);
+    store<f32>(q + j, b * c + a * s);
   }
 }
 
@@ -268,11 +508,11 @@ export function zero(at: usize, bytes: usize): void {
  * Rows of qkv are [heads | keyValueHeads | keyValueHeads] x P values, P = headDim padded to 16; queries come scaled.
  * keys and values are rings [keyValueHeads][R][P]; a position lives in slot position % R. Queries go in blocks of at
  * most R - window + 1, so that no key of theirs is overwritten before it is read. R decides the order in which a sum
- * runs and is the same for every way of cutting a stream into calls. scores: [block][R], mask: [R].
+ * runs and is the same for every way of cutting a stream into calls. scores: [block][R].
  */
 export function attention(
   qkv: usize, T: usize, start: usize, tables: usize, keys: usize, values: usize, R: usize, window: usize,
-  heads: usize, keyValueHeads: usize, headDim: usize, P: usize, scores: usize, mask: usize, zeros: usize, out: usize,
+  heads: usize, keyValueHeads: usize, headDim: usize, P: usize, scores: usize, zeros: usize, out: usize,
 ): void {
   const head = P << 2, half = headDim << 1, ring = R * head, line = R << 2;
   const rowQ = (heads + 2 * keyValueHeads) * head, rowOut = heads * head, group = heads / keyValueHeads;
@@ -293,7 +533,7 @@ export function attention(
     for (let h: usize = 0; h < heads; h++) {
       const ringOf = h / group * ring;
       dot(keys + ringOf, head, zeros, first + h * head, rowQ, scores, line, used, P, B, false);
-      for (let t: usize = 0; t < B; t++) softmax(scores + t * line, used, start + done + t, R, window, mask);
+      for (let t: usize = 0; t < B; t++) softmax(scores + t * line, used, start + done + t, R, window);
       gemm(values + ringOf, head, 64, zeros, scores, line, out + done * rowOut + h * head, rowOut, P, used, B, false, 1, 0);
     }
   }
@@ -301,30 +541,23 @@ export function attention(
 
 // Softmax over the slots that hold the last `window` positions up to `query`; exactly zero elsewhere.
 // @ts-ignore: decorator
-@inline function softmax(s: usize, used: usize, query: usize, R: usize, window: usize, mask: usize): void {
-  const bytes = used << 2;
-  for (let i: usize = 0; i < bytes; i += 4) store<f32>(mask + i, NEGATIVE_INFINITY);
-  const oldest = query + 1 > window ? query + 1 - window : 0;
-  let slot = oldest % R;
-  for (let p = oldest; p <= query; p++) {
-    store<f32>(mask + (slot << 2), 0);
-    slot++;
-    if (slot == R) slot = 0;
-  }
+@inline function softmax(s: usize, used: usize, query: usize, R: usize, window: usize): void {
+  const bytes = used << 2, oldest = (query + 1 > window ? query + 1 - window : 0) % R, behind = query % R + 1;
+  // The window is [oldest, behind), or around the end of the ring. Outside are [from, oldest) and [rest, used).
+  const from: usize = behind <= oldest ? behind : 0, rest = behind > oldest ? behind : used;
+  for (let i = from; i < oldest; i++) store<f32>(s + (i << 2), NEGATIVE_INFINITY);
+  for (let i = rest; i < used; i++) store<f32>(s + (i << 2), NEGATIVE_INFINITY);
   let m = f32x4.splat(NEGATIVE_INFINITY);
-  for (let i: usize = 0; i < bytes; i += 16) {
-    const v = f32x4.add(v128.load(s + i), v128.load(mask + i));
-    v128.store(s + i, v);
-    m = f32x4.pmax(m, v);
+  for (let i: usize = 0; i < bytes; i += 16) m = f32x4.pmax(m, v128.load(s + i));
+  const top = f32x4.splat(hmax(m));
+  for (let i: usize = 0; i < bytes; i += 32) {
+    const at = s + i, a = v128.load(at), b = v128.load(at, 16);
+    v128.store(at, exp4(f32x4.sub(a, top))); v128.store(at, exp4(f32x4.sub(b, top)), 16);
   }
-  const top = max(max(f32x4.extract_lane(m, 0), f32x4.extract_lane(m, 1)), max(f32x4.extract_lane(m, 2), f32x4.extract_lane(m, 3)));
-  const t4 = f32x4.splat(top), none = f32x4.splat(NEGATIVE_INFINITY);
+  for (let i = from; i < oldest; i++) store<f32>(s + (i << 2), 0);
+  for (let i = rest; i < used; i++) store<f32>(s + (i << 2), 0);
   let sum = f32x4.splat(0);
-  for (let i: usize = 0; i < bytes; i += 16) {
-    const v = v128.load(s + i), e = v128.and(exp4(f32x4.sub(v, t4)), f32x4.gt(v, none));
-    v128.store(s + i, e);
-    sum = f32x4.add(sum, e);
-  }
+  for (let i: usize = 0; i < bytes; i += 16) sum = f32x4.add(sum, v128.load(s + i));
   const inverse = f32x4.splat(1.0 / hsum(sum));
   for (let i: usize = 0; i < bytes; i += 16) v128.store(s + i, f32x4.mul(v128.load(s + i), inverse));
 }
