@@ -50,9 +50,9 @@ export async function bundleWithIngredients(source: string): Promise<{ text: str
  */
 export async function bundle(
   entry: { file: string } | { text: string; folder: string },
-  format: Format = "esm",
+  { format = "esm", minify = false }: { format?: Format; minify?: boolean } = {},
 ): Promise<string> {
-  return (await run(entry, { format })).text;
+  return (await run(entry, { format, minify })).text;
 }
 
 async function run(

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
+import { gzipSync } from "node:zlib";
 import { bundle, ROOT } from "../scripts/bundle.ts";
 import { KERNELS } from "../src/backends/wasm/kernels.wasm.ts";
 
@@ -34,3 +35,18 @@ test("what an application does not use is left out", async () => {
     );
   }
 });
+
+test("a browser downloads at most a fiftieth of what onnxruntime-web is", async () => {
+  const ours = sizeOf(await bundle({ file: "mod.ts" }, { minify: true }));
+  const folder = `${ROOT}node_modules/onnxruntime-web/dist/`;
+  const theirs = await Promise.all(
+    ["ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm"].map(
+      async (name) => sizeOf(await readFile(folder + name)),
+    ),
+  );
+  const total = theirs.reduce((a, b) => a + b);
+  console.log(`# ${ours} bytes, onnxruntime-web ${total}: 1 / ${(total / ours).toFixed(0)} (gzip)`);
+  assert.ok(50 * ours <= total, `${ours} of ${total} bytes`);
+});
+
+const sizeOf = (bytes: string | Uint8Array) => gzipSync(bytes, { level: 9 }).length;

@@ -124,7 +124,7 @@ test("errors keep class, code and message", async () => {
       [await load(TINY, { config: { hiddenSize: 1000 } }), FormatError],
       [await load(TINY, { numQuantizers: 99 }), MimiRangeError],
       [await load(TINY, { part: "half" as "both" }), MimiTypeError],
-      [await load(TINY, { precision: "int8" as "f32" }), NotSupportedError],
+      [await load(TINY, { precision: "int4" as "int8" }), NotSupportedError],
     ] as const
   ) {
     const [ours, theirs] = pair;

@@ -74,7 +74,7 @@ for (const as of ["int8", "int12"] as const) {
     const weights = (n: number) => rng.floats(n, 10 ** rng.integer(-3, 2));
     // [outputs, channels, kernel], rows as they are.
     const plain = weights(outputs * channels * kernel), shape = [outputs, channels, kernel];
-    check(plain, shape, [outputs, 1, 1], plain, outputs);
+    check(as, plain, shape, [outputs, 1, 1], plain, outputs);
     // [channels, outputs, kernel]: output i of a group of `stride` is a row over channels and taps.
     const transposed = weights(outputs * channels * kernel), rows: number[] = [];
     for (let o = 0; o < outputs; o++) {
@@ -84,18 +84,26 @@ for (const as of ["int8", "int12"] as const) {
         }
       }
     }
-    check(transposed, [channels, outputs, kernel], [1, outputs, stride], Float32Array.from(rows), outputs * stride);
+    check(as, transposed, [channels, outputs, kernel], [1, outputs, stride], Float32Array.from(rows), outputs * stride);
   });
+}
 
-  function check(values: Float32Array, shape: number[], scaleShape: number[], rows: Float32Array, count: number): void {
-    const tensor = { as, shape }, { integers, scales } = quantize(values, tensor, scaleShape);
-    assert.equal(integers.length, sizeOf(STORED[as].shape(shape)));
-    const packed = packMatrix(rowsOf(rows, rows.length / count), count, rows.length / count, as);
-    assert.deepEqual(scales, packed.scales.subarray(0, count));
-    const again = dequantize(integers, scales, tensor, scaleShape);
-    assert.deepEqual([...again].sort(), [...unpackMatrix(packed)].sort());
-    assert.deepEqual(quantize(again, tensor, scaleShape), { integers, scales }, "once more, the same");
-    const most = Math.max(...scales);
-    values.forEach((value, i) => assert.ok(Math.abs(value - again[i]) <= 0.51 * most, `${value} became ${again[i]}`));
-  }
+/** Quantizes a tensor, whose rows as a matrix are `rows`, and holds it against the matrix packed. */
+function check(
+  as: "int8" | "int12",
+  values: Float32Array,
+  shape: number[],
+  scaleShape: number[],
+  rows: Float32Array,
+  count: number,
+): void {
+  const tensor = { as, shape }, { integers, scales } = quantize(values, tensor, scaleShape);
+  assert.equal(integers.length, sizeOf(STORED[as].shape(shape)));
+  const packed = packMatrix(rowsOf(rows, rows.length / count), count, rows.length / count, as);
+  assert.deepEqual(scales, packed.scales.subarray(0, count));
+  const again = dequantize(integers, scales, tensor, scaleShape);
+  assert.deepEqual([...again].sort(), [...unpackMatrix(packed)].sort());
+  assert.deepEqual(quantize(again, tensor, scaleShape), { integers, scales }, "once more, the same");
+  const most = Math.max(...scales);
+  values.forEach((value, i) => assert.ok(Math.abs(value - again[i]) <= 0.51 * most, `${value} became ${again[i]}`));
 }
