@@ -3,7 +3,7 @@ import { mkdtemp, open, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { type Backend, MimiConfig, MimiModel, wasm } from "../mod.ts";
+import { type Backend, MimiConfig, MimiModel, type Precision, wasm } from "../mod.ts";
 import type { TensorSpec } from "../src/core/network.ts";
 import { decoderNetwork, encoderNetwork } from "../src/core/mimi.ts";
 import { testJSON } from "../tests/support/files.ts";
@@ -12,21 +12,22 @@ import { deterministicWeights } from "../tests/support/weights.ts";
 /** @param part both halves, or one. */
 export async function fullModel(
   backend: Backend = wasm(),
-  { numQuantizers = new MimiConfig().numQuantizers, part }: { numQuantizers?: number; part?: "encoder" | "decoder" } =
-    {},
+  { numQuantizers = new MimiConfig().numQuantizers, part, precision = "f32" }: {
+    numQuantizers?: number;
+    part?: "encoder" | "decoder";
+    precision?: Precision;
+  } = {},
 ): Promise<MimiModel> {
-  const config = new MimiConfig(),
-    weights = await deterministicWeights("full-spec"),
-    f32 = { precision: "f32" } as const;
+  const config = new MimiConfig(), weights = await deterministicWeights("full-spec");
   const networks = { encoder: encoderNetwork(config, numQuantizers), decoder: decoderNetwork(config, numQuantizers) };
   return new MimiModel({
     config,
     backend,
-    encoder: part === "decoder" ? undefined : await backend.compile(networks.encoder, weights, f32),
-    decoder: part === "encoder" ? undefined : await backend.compile(networks.decoder, weights, f32),
+    encoder: part === "decoder" ? undefined : await backend.compile(networks.encoder, weights, { precision }),
+    decoder: part === "encoder" ? undefined : await backend.compile(networks.decoder, weights, { precision }),
     numQuantizers,
     fingerprint: "0".repeat(16),
-    precision: "f32",
+    precision,
   });
 }
 

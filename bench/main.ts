@@ -2,19 +2,25 @@
 import { cpus } from "node:os";
 import { backends } from "./backends.ts";
 import { call } from "./call.ts";
+import { codebooks } from "./codebooks.ts";
 import { frames } from "./frames.ts";
 import { jobs } from "./jobs.ts";
+import { limits } from "./limits.ts";
 import { loading } from "./loading.ts";
 import { loss } from "./loss.ts";
 import { memory } from "./memory.ts";
 import { nodes } from "./nodes.ts";
 import { packets } from "./packets.ts";
 import { pool } from "./pool.ts";
+import { precisions } from "./precisions.ts";
 import { resampling } from "./resample.ts";
 import { streaming } from "./streaming.ts";
 
 const BENCHMARKS: Record<string, () => Promise<void>> = {
   frames,
+  precisions,
+  codebooks,
+  limits,
   backends,
   streaming,
   resample: resampling,
