@@ -77,7 +77,7 @@ withSite("an interrupted download goes on where it was, in another tab", async (
   hub.twist(path);
   const other = await browser.open<Page>(hub.url);
   assert.equal((await other.call("load", NAME, options)).fingerprint, FINGERPRINT);
-  assert.ok(sent() <= weights.length - MiB, `${sent()} bytes of the rest`);
+  assert.ok(sent() < weights.length - MiB / 2, `${sent()} bytes of the rest`); // a piece at least was there
   assert.deepEqual(await files(page), WHOLE);
 });
 

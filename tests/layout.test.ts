@@ -28,6 +28,7 @@ const ALLOWED: Record<string, string[]> = {
   "src/cli": [
     "src/core",
     "src/backends",
+    "src/backends/wasm",
     "src/backends/onnx",
     "src/file",
     "src/load.ts",
