@@ -37,12 +37,17 @@ export async function fullModel(
 export async function withFullModelFiles(use: (folder: URL) => Promise<void>): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), "mimi-full-"));
   try {
-    await writeFile(join(folder, "config.json"), JSON.stringify({ model_type: "mimi" }));
-    await writeSafetensors(join(folder, "model.safetensors"));
+    await writeFullModel(folder);
     await use(pathToFileURL(`${folder}/`));
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
+}
+
+/** Writes it into a folder. */
+export async function writeFullModel(folder: string): Promise<void> {
+  await writeFile(join(folder, "config.json"), JSON.stringify({ model_type: "mimi" }));
+  await writeSafetensors(join(folder, "model.safetensors"));
 }
 
 /** 64-bit length of the header, the header as JSON, the tensors one after the other. */

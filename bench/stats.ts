@@ -1,7 +1,7 @@
 /** Figures about a list of measurements. */
 
 /** The value below which `share` of the values lie, interpolated between neighbours. */
-function quantile(values: readonly number[], share: number): number {
+export function quantile(values: readonly number[], share: number): number {
   const sorted = [...values].sort((a, b) => a - b), at = (sorted.length - 1) * share, below = Math.floor(at);
   return sorted[below] + (sorted[Math.ceil(at)] - sorted[below]) * (at - below);
 }

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.numpy import load_file, save_file
-from transformers import MimiModel
+from transformers import MimiModel, masking_utils
+from transformers.models.mimi.modeling_mimi import MimiEuclideanCodebook
 
 warnings.filterwarnings("ignore")
 
@@ -84,12 +85,17 @@ def main() -> None:
         weights[name.replace("embed_sum", "initialized")] = np.ones(1, np.float32)
     save_file(to_kyutai(weights), folder / "kyutai.safetensors")
     torch.set_grad_enabled(False)
+    # Looks for several sequences in one, of which there is none; what it does cannot be exported.
+    masking_utils.find_packed_sequence_indices = lambda position_ids: None
+    # torch.cdist cannot be exported for sizes that tracing leaves open; the nearest entry by products is faster, too.
+    MimiEuclideanCodebook.quantize = lambda self, x: (x @ self.embed.T - self.embed.square().sum(1) / 2).argmax(-1)
     model = MimiModel.from_pretrained(folder, attn_implementation="eager").eval()
     audio = torch.from_numpy(np.fromfile(folder / "audio.f32", np.float32))[None, None]
     codes = model.encode(audio, num_quantizers=codebooks).audio_codes
     for name, module, example in [("encoder", Encoder(model, codebooks), audio), ("decoder", Decoder(model), codes)]:
-        torch.onnx.export(module.eval(), (example,), folder / f"{name}.onnx", input_names=["x"], output_names=["y"],
-                          dynamo=True, external_data=False, verbose=False)
+        # By tracing: torch.export cannot follow the model's masks (PyTorch 2.9, transformers 5.23).
+        torch.onnx.export(module.eval(), (example,), str(folder / f"{name}.onnx"), input_names=["x"], output_names=["y"],
+                          dynamo=False, opset_version=18)
 
 
 main()

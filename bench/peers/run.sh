@@ -7,6 +7,8 @@ venv=$(cd "$here/../.." && pwd)/.tools/peers-venv
 if [ ! -e "$venv/ready" ]; then
   python3 -m venv "$venv"
   "$venv/bin/python" -m pip install --quiet --requirement "$here/requirements.txt"
+  # Its requirements ask for an older huggingface-hub than transformers, and for what its codec does not use.
+  "$venv/bin/python" -m pip install --quiet --no-deps moshi==0.2.13
   touch "$venv/ready"
 fi
 PEERS_PYTHON="$venv/bin/python" exec npx tsx "$here/main.ts" "$@"
