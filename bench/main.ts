@@ -2,6 +2,7 @@
 import { cpus } from "node:os";
 import { backends } from "./backends.ts";
 import { call } from "./call.ts";
+import { chromium } from "./chromium.ts";
 import { codebooks } from "./codebooks.ts";
 import { frames } from "./frames.ts";
 import { jobs } from "./jobs.ts";
@@ -27,6 +28,7 @@ const BENCHMARKS: Record<string, () => Promise<void>> = {
   jobs,
   pool,
   nodes,
+  chromium,
   loading,
   call,
   loss,

@@ -438,11 +438,25 @@ test("verify MODEL AUDIO", async () => {
   assert.match(text, /one frame a step +100 % of codes equal; the same samples/);
   assert.match(text, /sum of codes +\d+ with 8 codebooks\n +\d+ with 32 codebooks/);
   assert.match(text, /verdict +right\n$/);
-  const { sums, rows, right } = JSON.parse(await succeeds("verify", "mini", SAMPLE, "--json")),
+  const { sums, rows, absent, right } = JSON.parse(await succeeds("verify", "mini", SAMPLE, "--json")),
     model = await MimiModel.fromPretrained("mini");
   const { audioCodes } = await model.encode((await openSample()).pcm);
   assert.equal(sums[1].sum, audioCodes.data.reduce((a, b) => a + b, 0));
   assert.deepEqual([rows[0].codes, rows[0].maxError, right], [1, 0, true]);
+  const about = (engine: string) => rows.filter(({ way }: { way: string }) => way.startsWith(engine));
+  for (const precision of ["int12", "int8"]) {
+    const ways = about(`wasm, ${precision}`);
+    assert.equal(ways.length, 2);
+    for (const { right, snr, codes } of ways) assert.ok(right === null && snr > 40 && codes > 0.4 && codes < 1);
+    assert.deepEqual({ ...ways[1], way: ways[0].way }, ways[0], "both ways are the same");
+  }
+  for (const engine of ["native", "onnx-wasm"]) {
+    for (const { right, snr } of about(`${engine}, f32`)) assert.ok(right && snr > 100);
+    assert.equal(
+      about(`${engine}, f32`).length + absent.filter(({ name }: { name: string }) => name === engine).length * 2,
+      2,
+    );
+  }
   // Another model than Kyutai's cannot have its sums.
   const wrong = await mimi("verify", "mini", SAMPLE, "--published", "librispeech");
   assert.equal(wrong.code, 1);
