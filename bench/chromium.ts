@@ -22,7 +22,7 @@ export async function chromium(): Promise<void> {
       );
     }
     await withBrowser(async ({ serve, open }) => {
-      const { url } = await serve({ "/page.js": code, "/model/": model });
+      const { url } = await serve({ "/page.js": code, "/model/": model }, { ranges: true });
       const times = await (await open<Page>(url)).call("times", `${url}/model/`, PRECISIONS);
       printTable(
         "Chromium: milliseconds a frame of 80 ms, full size, 8 codebooks, one thread, and beside f32",
@@ -44,9 +44,10 @@ async function memoryOf(
   model: URL,
   precision: Precision,
 ): Promise<string[]> {
-  const { url } = await serve({ "/page.js": code, "/model/": model }), page = await open<Page>(url);
+  const { url } = await serve({ "/page.js": code, "/model/": model }, { ranges: true }), page = await open<Page>(url);
   const before = renderers(), bytes = await page.call("decoder", `${url}/model/`, precision);
   await page.page.requestGC();
+  await new Promise((resolve) => setTimeout(resolve, 1000)); // memory goes back by and by
   const grown = renderers() - before;
   return [bytes, grown].map((n) => (n / 1e6).toFixed(1));
 }

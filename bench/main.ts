@@ -4,6 +4,7 @@ import { backends } from "./backends.ts";
 import { call } from "./call.ts";
 import { chromium } from "./chromium.ts";
 import { codebooks } from "./codebooks.ts";
+import { duplex } from "./duplex.ts";
 import { frames } from "./frames.ts";
 import { jobs } from "./jobs.ts";
 import { limits } from "./limits.ts";
@@ -22,6 +23,7 @@ const BENCHMARKS: Record<string, () => Promise<void>> = {
   precisions,
   codebooks,
   limits,
+  duplex,
   backends,
   streaming,
   resample: resampling,

@@ -17,6 +17,8 @@ export interface Policy {
   csp?: "wasm" | "no-wasm" | "wasm-blob";
   /** Whether pages of other origins may read it; default false. */
   cors?: boolean;
+  /** Whether parts of a file can be asked for, with an `ETag`; default false, as some hosts have it. */
+  ranges?: boolean;
 }
 
 /** Strict policies: nothing inline, nothing from elsewhere. */
@@ -48,7 +50,10 @@ export interface TestServer {
   close(): Promise<void>;
 }
 
-export async function serve(site: Site, { isolated = false, csp, cors = false }: Policy = {}): Promise<TestServer> {
+export async function serve(
+  site: Site,
+  { isolated = false, csp, cors = false, ranges = false }: Policy = {},
+): Promise<TestServer> {
   const headers: Record<string, string> = { "cache-control": "no-store" }, requests: string[] = [];
   if (csp) headers["content-security-policy"] = POLICIES[csp];
   if (cors) headers["access-control-allow-origin"] = "*";
@@ -61,8 +66,17 @@ export async function serve(site: Site, { isolated = false, csp, cors = false }:
     const { pathname } = new URL(request.url!, "http://localhost"), path = pathname === "/" ? "/index.html" : pathname;
     requests.push(pathname);
     const content = await find(site, path, request);
+    const part = ranges && typeof content === "object" && /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? "");
     if (content === undefined) response.writeHead(404, headers).end();
-    else response.writeHead(200, { ...headers, "content-type": TYPES[extname(path)] ?? "text/plain" }).end(content);
+    else if (part) {
+      const [from, to] = [Number(part[1]), Math.min(Number(part[2]), content.length - 1)];
+      response.writeHead(206, {
+        ...headers,
+        "content-range": `bytes ${from}-${to}/${content.length}`,
+        etag: `"${content.length}"`,
+      })
+        .end(content.slice(from, to + 1));
+    } else response.writeHead(200, { ...headers, "content-type": TYPES[extname(path)] ?? "text/plain" }).end(content);
   });
   await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
   return {
