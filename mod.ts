@@ -58,6 +58,7 @@ export { registerBackend } from "./src/backends/registry.ts";
 export type {
   Backend,
   CompileOptions,
+  Determinism,
   Ports,
   Precision,
   Program,

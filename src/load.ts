@@ -74,6 +74,7 @@ const OPTIONS: (keyof LoadOptions)[] = [
   "part",
   "numQuantizers",
   "precision",
+  "determinism",
   "config",
   "file",
   "revision",

@@ -5,7 +5,7 @@
  */
 import { Compiler } from "./backends/compiler.ts";
 import { namedBackends } from "./backends/registry.ts";
-import { type Backend, type Precision, PRECISIONS, type Program } from "./core/backend.ts";
+import { type Backend, type Determinism, type Precision, PRECISIONS, type Program } from "./core/backend.ts";
 import { checkNetwork } from "./core/check-network.ts";
 import { type Checkpoint, openCheckpoint } from "./core/checkpoint.ts";
 import type { Codec, CodecConfig } from "./core/codec.ts";
@@ -60,6 +60,11 @@ export interface PartsOptions {
    * for audio that is hard to tell apart and some codes that differ. Default `"f32"`, for a bundle packed as integers those.
    */
   precision?: Precision;
+  /**
+   * `"exact"` (default): the wasm backend gives the same bits on every device. `"device"`: it uses relaxed SIMD where the
+   * engine has it, which is faster in f32 and rounds as the device does; nodes in offline contexts stay exact.
+   */
+  determinism?: Determinism;
   /** A configuration in place of the source's `config.json`. */
   config?: MimiConfig | Partial<MimiConfigFields>;
   /** Name of the weights in a folder or repository, default `model.safetensors`; not for sources that name their weights. */
@@ -90,6 +95,7 @@ const isBoolean = (v: unknown) => typeof v === "boolean";
 const RULES: [option: keyof PartsOptions, rule: (value: unknown) => boolean, expected: string][] = [
   ["part", (v) => ["both", "encoder", "decoder"].includes(v as string), '"both", "encoder" or "decoder"'],
   ["backend", (v) => isText(v) || isBackend(v), 'a backend such as wasm(), "wasm" or "auto"'],
+  ["determinism", (v) => ["exact", "device"].includes(v as string), '"exact" or "device"'],
   ["failover", isBoolean, "true or false"],
   ["selfTest", isBoolean, "true or false"],
   ["config", (v) => typeof v === "object" && v !== null && !Array.isArray(v), "a MimiConfig or its fields"],

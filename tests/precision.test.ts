@@ -6,10 +6,12 @@ import { test } from "node:test";
 import { type AudioCodes, MimiConfig, MimiModel, type Precision } from "../mod.ts";
 import { lower } from "../src/backends/wasm/lower.ts";
 import { Memory } from "../src/backends/wasm/memory.ts";
+import { RELAXED_KERNELS } from "../src/backends/wasm/kernels-relaxed.wasm.ts";
 import { FORMATS } from "../src/backends/wasm/precision.ts";
 import type { TensorSource } from "../src/core/backend.ts";
 import { decoderNetwork, encoderNetwork } from "../src/core/mimi.ts";
 import { inputPositions, type Network, positionsAfter } from "../src/core/network.ts";
+import { concatFloats } from "../src/core/tensor.ts";
 import { fromPCM16 } from "../src/file/wav.ts";
 import { TESTS } from "./support/files.ts";
 import { melDistance, snr, stoi } from "./support/quality.ts";
@@ -127,6 +129,30 @@ for (const precision of INTEGERS) {
     assert.ok(Math.abs(other.mel / f32.mel - 1) < 0.01);
   });
 }
+
+test("determinism of the device: one way for every cut and thread, next to exact", async () => {
+  const options = { numQuantizers: 8, determinism: "device" } as const;
+  using model = await MimiModel.fromPretrained("mini", options);
+  using there = await MimiModel.fromPretrained("mini", { ...options, worker: true });
+  const exact = await samplesOf("f32", whole.f32), { data } = (await model.decode(whole.f32)).audioValues;
+  const differ = data.filter((v, i) => v !== exact[i]).length, dB = differ ? snr(data, exact) : Infinity;
+  console.log(`relaxed SIMD: ${RELAXED}, ${differ} of ${data.length} samples differ, ${dB.toFixed(1)} dB`);
+  if (RELAXED) assert.ok(dB > 100);
+  else assert.equal(differ, 0, "an engine without relaxed SIMD is exact");
+  assert.deepEqual((await there.decode(whole.f32)).audioValues.data, data);
+  const decoder = model.createDecoderSync(), encoder = model.createEncoderSync(), { shape: [, , n] } = whole.f32;
+  const parts = Array.from({ length: n }, (_, t) => decoder.decode(slice(whole.f32, t, t + 1)).audioValues.data);
+  assert.deepEqual(concatFloats(parts), data);
+  const codes = (await model.encode(speech)).audioCodes, first = encoder.encode(speech.subarray(0, 8 * FRAME));
+  assert.deepEqual(framesOf(first), framesOf(codes).slice(0, 8));
+  assert.deepEqual((await there.encode(speech)).audioCodes, codes);
+  await assert.rejects(MimiModel.fromPretrained("mini", { determinism: "sometimes" as "exact" }), {
+    code: "ERR_INVALID_ARGUMENT",
+    message: /determinism must be "exact" or "device", got "sometimes"/,
+  });
+});
+/** Whether this engine has relaxed SIMD. */
+const RELAXED = WebAssembly.validate(Uint8Array.from(atob(RELAXED_KERNELS), (c) => c.charCodeAt(0)));
 
 test("the measures: equal recordings, noisier ones", () => {
   const rng = random("measures"), noisy = (level: number) => speech.map((v) => v + level * (rng.next() - 0.5));

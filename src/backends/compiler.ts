@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Backend, CompileOptions, Precision, Program, TensorSource } from "../core/backend.ts";
+import type { Backend, CompileOptions, Determinism, Precision, Program, TensorSource } from "../core/backend.ts";
 import { latentChannels, type Network } from "../core/network.ts";
 import { GuardedProgram } from "./failover.ts";
 import { checkKnown, checkProgram } from "./self-test.ts";
@@ -14,6 +14,7 @@ const passed = new Set<string>();
 
 export interface CompilerOptions {
   precision?: Precision;
+  determinism?: Determinism;
   failover?: boolean;
   selfTest?: boolean;
   onWarning?: (message: string) => void;
@@ -35,13 +36,13 @@ export class Compiler {
     where: string,
     backend: Backend,
     fingerprint: string,
-    { precision = "f32", failover = false, selfTest = true, onWarning = console.warn }: CompilerOptions,
+    { precision = "f32", determinism, failover = false, selfTest = true, onWarning = console.warn }: CompilerOptions,
   ) {
     this.used = { name: backend.name, sync: backend.sync };
     this.fingerprint = fingerprint;
     this.#where = where;
     this.#backend = backend;
-    this.#options = { precision };
+    this.#options = { precision, determinism };
     this.#onWarning = onWarning;
     this.#failover = failover && backend.losesDevice === true;
     this.#selfTest = selfTest && backend.name !== "wasm"; // whose bits are tested to be the same everywhere

@@ -10,6 +10,7 @@
 export type {
   Backend,
   CompileOptions,
+  Determinism,
   Ports,
   Precision,
   Program,

@@ -20,8 +20,16 @@ export type Precision = "f32" | "int12" | "int8";
 
 export const PRECISIONS: readonly Precision[] = ["f32", "int12", "int8"];
 
+/**
+ * Whether the bits are the same everywhere, `"exact"`, or may be those of a device and its engine, `"device"`, where that is
+ * faster. On a device they are always the same, however a stream is cut.
+ */
+export type Determinism = "exact" | "device";
+
 export interface CompileOptions {
   precision: Precision;
+  /** Default `"exact"`. Backends whose bits are a device's own anyway take no notice. */
+  determinism?: Determinism;
 }
 
 /** An execution provider. */

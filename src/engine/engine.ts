@@ -75,6 +75,7 @@ export class Engine {
       part,
       numQuantizers,
       precision,
+      determinism,
       file,
       revision,
       token,
@@ -88,7 +89,7 @@ export class Engine {
       const remote = {
         backend: backend as RemoteOptions["backend"],
         config: config && (config instanceof MimiConfig ? config : new MimiConfig(config)).toJSON(),
-        ...{ part, numQuantizers, precision, file, revision, token, endpoint, cache },
+        ...{ part, numQuantizers, precision, determinism, file, revision, token, endpoint, cache },
       };
       const loaded = await engine.#abortable(signal, () => engine.#call("load", [source, remote], [], onProgress));
       engine.#reload = async () => {

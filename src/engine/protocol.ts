@@ -15,7 +15,10 @@ export type Part = "encoder" | "decoder";
 
 /** Options of `fromPretrained` that go to another thread. */
 export type RemoteOptions =
-  & Pick<PartsOptions, "part" | "numQuantizers" | "precision" | "file" | "revision" | "token" | "endpoint" | "cache">
+  & Pick<
+    PartsOptions,
+    "part" | "numQuantizers" | "precision" | "determinism" | "file" | "revision" | "token" | "endpoint" | "cache"
+  >
   & {
     backend?: "wasm" | "auto";
     /** As `config.json` has it. */

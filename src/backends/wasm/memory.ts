@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Determinism } from "../../core/backend.ts";
 import { MimiRangeError } from "../../core/errors.ts";
 import { KERNELS } from "./kernels.wasm.ts";
 
@@ -128,9 +129,16 @@ const SLACK = 32;
 const READ_AHEAD = 32768;
 
 let compiled: WebAssembly.Module | Promise<WebAssembly.Module> | undefined;
+let relaxed: Promise<WebAssembly.Module> | undefined;
 
 async function compileKernels(): Promise<WebAssembly.Module> {
   return await (compiled ??= WebAssembly.compile(fromBase64(KERNELS)));
+}
+
+/** The kernels with relaxed SIMD, or those without where the engine does not know it. */
+async function compileRelaxed(): Promise<WebAssembly.Module> {
+  const bytes = fromBase64((await import("./kernels-relaxed.wasm.ts")).RELAXED_KERNELS);
+  return await (WebAssembly.validate(bytes) ? WebAssembly.compile(bytes) : compileKernels());
 }
 
 /**
@@ -179,8 +187,9 @@ export class Memory {
     this.#f32 = new Float32Array(this.#memory.buffer);
   }
 
-  static async create(): Promise<Memory> {
-    return new Memory(await compileKernels());
+  /** @param determinism see `CompileOptions`. */
+  static async create(determinism: Determinism = "exact"): Promise<Memory> {
+    return new Memory(await (determinism === "exact" ? compileKernels() : relaxed ??= compileRelaxed()));
   }
 
   /** Bytes taken from the system. */

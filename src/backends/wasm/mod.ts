@@ -32,8 +32,12 @@ export function wasm(): Backend {
     name: "wasm",
     sync: true,
     available: kernelsAvailable,
-    async compile(network: Network, tensors: TensorSource, { precision }: CompileOptions): Promise<Program> {
-      const memory = await Memory.create();
+    async compile(
+      network: Network,
+      tensors: TensorSource,
+      { precision, determinism }: CompileOptions,
+    ): Promise<Program> {
+      const memory = await Memory.create(determinism);
       return new WasmProgram(
         network,
         memory,

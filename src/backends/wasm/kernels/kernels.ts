@@ -2,7 +2,7 @@
 //
 // All matrices are channels-last f32. Pointers and strides are in bytes, sizes in values. Every output value is a sum in
 // one fixed order, whatever tile computes it, so results do not depend on how many positions a call covers. Plain SIMD
-// rounds the same on every machine: no relaxed instructions here.
+// rounds the same on every machine. Built with relaxed SIMD, a multiplication and an addition round once where the machine can.
 
 const NEGATIVE_INFINITY: f32 = -Infinity;
 
@@ -13,6 +13,7 @@ const NEGATIVE_INFINITY: f32 = -Infinity;
 
 // @ts-ignore: decorator
 @inline function madd(a: v128, b: v128, c: v128): v128 {
+  if (ASC_FEATURE_RELAXED_SIMD) return f32x4.relaxed_madd(a, b, c);
   return f32x4.add(f32x4.mul(a, b), c);
 }
 
