@@ -1,5 +1,5 @@
 /** What `bench/chromium.ts` does in the page. */
-import { MimiModel, type Precision } from "../mod.ts";
+import { type Determinism, MimiModel, type Precision } from "../mod.ts";
 import { type Contestant, measureRounds } from "./rounds.ts";
 import { signal } from "./signal.ts";
 import { median } from "./stats.ts";
@@ -16,12 +16,13 @@ export async function decoder(source: string, precision: Precision): Promise<num
   return model.memory.total;
 }
 
-/** Milliseconds a frame of each precision: encode and decode live, encode and decode a file. */
-export async function times(source: string, precisions: readonly Precision[]): Promise<number[][]> {
+/** Milliseconds a frame with each of the options: encode and decode live, encode and decode a file. */
+export async function times(
+  source: string,
+  ways: readonly { precision: Precision; determinism: Determinism }[],
+): Promise<number[][]> {
   const models: MimiModel[] = [];
-  for (const precision of precisions) {
-    models.push(await MimiModel.fromPretrained(source, { numQuantizers: CODEBOOKS, precision }));
-  }
+  for (const way of ways) models.push(await MimiModel.fromPretrained(source, { numQuantizers: CODEBOOKS, ...way }));
   const audio = signal(0, FRAMES * FRAME), { audioCodes } = await models[0].encode(audio);
   const contestants = models.flatMap((model): Contestant[] => {
     const encoder = model.createEncoderSync(), decoder = model.createDecoderSync();
@@ -40,5 +41,5 @@ export async function times(source: string, precisions: readonly Precision[]): P
   const all = await measureRounds(contestants, ROUNDS);
   const perFrame = all.map((t, i) => i % 4 < 2 ? median(t) : median(t) / FRAMES);
   for (const model of models) model.close();
-  return precisions.map((_, i) => perFrame.slice(4 * i, 4 * i + 4));
+  return ways.map((_, i) => perFrame.slice(4 * i, 4 * i + 4));
 }

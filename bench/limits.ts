@@ -2,7 +2,7 @@
  * Where each millisecond of a frame goes, kernel by kernel, beside two limits of the same kernels in the same run: how fast
  * they multiply what is in the nearest cache, and how fast memory is read.
  */
-import { type Precision } from "../mod.ts";
+import type { Precision } from "../mod.ts";
 import { lower } from "../src/backends/wasm/lower.ts";
 import { Memory } from "../src/backends/wasm/memory.ts";
 import { FORMATS } from "../src/backends/wasm/precision.ts";
