@@ -5,7 +5,7 @@ const GAP = 1;
 export class Raster {
   readonly #canvas: HTMLCanvasElement;
   readonly #context: CanvasRenderingContext2D;
-  readonly #rows: number;
+  #rows: number;
   readonly #size: number;
   #columns: number;
   #frames: ArrayLike<number>[] = [];
@@ -26,8 +26,10 @@ export class Raster {
     this.#fit();
   }
 
-  clear(columns: number = this.#columns): void {
+  /** Begins anew, with other frames or codebooks where they are given. */
+  clear(columns: number = this.#columns, rows: number = this.#rows): void {
     this.#columns = columns;
+    this.#rows = rows;
     this.#frames = [];
     this.#head = undefined;
     this.#draw();

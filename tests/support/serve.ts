@@ -35,6 +35,7 @@ function strict(script: string, worker: string): string {
 const TYPES: Record<string, string> = {
   ".html": "text/html; charset=utf-8",
   ".js": "text/javascript",
+  ".css": "text/css; charset=utf-8",
   ".mjs": "text/javascript",
   ".json": "application/json",
   ".wasm": "application/wasm",

@@ -1,0 +1,299 @@
+/** The playground: what is pressed, chosen and dropped, and what is shown of it. */
+import type { MimiModel, ModelSource, Precision } from "mimi-audio";
+import { refusal } from "../shared/explain.ts";
+import { complain, element, onPress, show } from "../shared/page.ts";
+import { Raster } from "../shared/raster.ts";
+import { type Clip, code, type Engine, framesOf, loadModel, play } from "./codec.ts";
+import { mimiOf, readAudio, readCodes, safetensorsOf, save, wavOf } from "./files.ts";
+import type { Live } from "./live.ts";
+import { type Heard, Player } from "./player.ts";
+import type { Wave } from "./views.ts";
+
+const PRECISIONS: Precision[] = ["f32", "int12", "int8"];
+/** Frames of a picture of a live stream: 10 s. */
+const LIVE_FRAMES = 125;
+
+const codebooks = element<HTMLInputElement>("codebooks"), loss = element<HTMLInputElement>("loss");
+const precision = element<HTMLSelectElement>("precision"), chosen = element<HTMLSelectElement>("model");
+const engine = element<HTMLSelectElement>("engine");
+const player = new Player();
+/** Models from files that were dropped, by their value in the list. */
+const dropped = new Map<string, ModelSource>();
+let waves: Promise<Record<Heard, Wave>> | undefined;
+let model: MimiModel | undefined, raster: Raster | undefined, clip: Clip | undefined, live: Live | undefined;
+let name = "speech", abort = new AbortController(), task: Promise<unknown> = Promise.resolve();
+
+const heard = () => document.querySelector<HTMLInputElement>("input[name=heard]:checked")!.value as Heard;
+const tracks = () => ({ original: clip?.original, decoded: clip?.decoded });
+const rate = () => model!.config.samplingRate;
+
+/** One thing at a time; a new one ends the one before. */
+function run(action: (signal: AbortSignal) => Promise<void>): Promise<void> {
+  abort.abort();
+  abort = new AbortController();
+  const { signal } = abort;
+  complain(undefined);
+  const next = task.catch(() => {}).then(async () => {
+    try {
+      await action(signal);
+    } catch (error) {
+      if (signal.aborted) return show("status", "Cancelled.");
+      complain(error);
+      show("status", "");
+    } finally {
+      if (abort.signal === signal) busy(undefined);
+    }
+  });
+  task = next;
+  return next;
+}
+
+function busy(share: number | undefined): void {
+  const progress = element<HTMLProgressElement>("progress");
+  progress.hidden = element("cancel").hidden = share === undefined;
+  progress.value = share ?? 0;
+}
+
+/** The model that is chosen, loaded when it is first needed. */
+async function ready(signal: AbortSignal): Promise<MimiModel> {
+  if (model) return model;
+  show("status", "Loading the model.");
+  busy(0);
+  const loaded = await loadModel(dropped.get(chosen.value) ?? chosen.value, {
+    engine: engine.value as Engine,
+    precision: precision.value as Precision,
+    signal,
+    onProgress: busy,
+  });
+  const { numQuantizers, config, memory, fingerprint, backend } = model = loaded;
+  codebooks.max = String(numQuantizers);
+  raster ??= new Raster(element("codes"), numQuantizers, config.codebookSize, LIVE_FRAMES);
+  showRate();
+  const megabytes = (memory.total / 1e6).toFixed(0);
+  const { label } = chosen.selectedOptions[0];
+  show("about", `Model ${label}, ${backend}, ${loaded.precision}, ${megabytes} MB, fingerprint ${fingerprint}.`);
+  return loaded;
+}
+
+function showRate(): void {
+  const books = Number(codebooks.value), lost = Number(loss.value);
+  const bits = 32 - Math.clz32((model?.config.codebookSize ?? 512) - 1);
+  const kbps = (books * bits * (model?.config.frameRate ?? 12.5) / 1000).toFixed(2);
+  show("rate", `${books}, ${kbps} kbps`);
+  show("lost", lost ? `${lost} %` : "none");
+  codebooks.ariaValueText = element("rate").textContent!;
+  loss.ariaValueText = element("lost").textContent!;
+}
+
+/** Speech through the codec. */
+async function speech(original: Float32Array, signal: AbortSignal): Promise<void> {
+  const loaded = await ready(signal), books = Number(codebooks.value), lost = Number(loss.value) / 100;
+  let done = 0;
+  raster!.clear(Math.max(1, Math.ceil(original.length / loaded.config.frameSize)), books);
+  show("status", "Encoding.");
+  const made = await code(loaded, original, books, (codes, frames) => {
+    signal.throwIfAborted();
+    raster!.push(codes);
+    busy(++done / frames);
+  });
+  signal.throwIfAborted();
+  if (lost > 0) {
+    show("status", "Decoding what is left of the frames.");
+    const { lossy } = await import("./loss.ts");
+    made.decoded = await lossy(loaded, original, books, lost);
+  }
+  await present(made, signal);
+}
+
+/** Shows what there is. */
+async function present(made: Clip, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  clip = made;
+  const { frameSize } = model!.config, [, books, frames] = made.codes.shape;
+  const decibels = player.set(tracks(), rate());
+  for (const id of ["play", "save-mimi", "save-safetensors", "save-wav"]) {
+    element<HTMLButtonElement>(id).disabled = false;
+  }
+  show(
+    "match",
+    made.original && Math.abs(decibels) >= 0.05
+      ? `codec ${decibels > 0 ? "+" : ""}${decibels.toFixed(1)} dB, so that both are as loud`
+      : "",
+  );
+  show("encode", made.encode === undefined ? "–" : `${made.encode.toFixed(1)} ms`);
+  show("decode", `${made.decode.toFixed(1)} ms`);
+  show("frames", String(frames));
+  const bits = 32 - Math.clz32(model!.config.codebookSize - 1), bytes = Math.ceil(frames * books * bits / 8);
+  show("bytes", `${bytes} bytes`);
+  // The pictures' library comes when there is something to show.
+  waves ??= import("./views.ts").then(({ Wave }) => ({
+    original: new Wave(element("original")),
+    decoded: new Wave(element("decoded")),
+  }));
+  const shown = await waves;
+  await Promise.all([shown.original.show(made.original, rate()), shown.decoded.show(made.decoded, rate())]);
+  show("status", `${(frames * frameSize / rate()).toFixed(1)} s, ${frames} frames.`);
+}
+
+async function openCodes(file: Blob, signal: AbortSignal): Promise<void> {
+  const loaded = await ready(signal), { codes, samples, fingerprint } = await readCodes(file);
+  if (fingerprint !== loaded.fingerprint) {
+    throw new Error(
+      `These codes are of model ${fingerprint}, the one that is chosen is ${loaded.fingerprint}: choose the other one.`,
+    );
+  }
+  raster!.clear(Math.max(1, codes.shape[2]), codes.shape[1]);
+  for (const frame of framesOf(codes)) raster!.push(frame);
+  await present(await play(loaded, codes, samples), signal);
+}
+
+/** Files that were chosen or dropped: a model, codes, or audio. */
+function open(files: File[]): Promise<void> {
+  return run(async (signal) => {
+    const find = (ending: string) => files.find((file) => file.name.endsWith(ending)), weights = find(".safetensors");
+    await stopLive();
+    if (weights) return useModel(weights, find(".json"));
+    const [file] = files;
+    name = file.name.replace(/\.\w+$/, "");
+    if (file.name.endsWith(".mimi")) return await openCodes(file, signal);
+    await ready(signal);
+    await speech(await readAudio(file, rate()), signal);
+  });
+}
+
+/** Puts a model into the list, and chooses it. */
+function useModel(weights: File, config: File | undefined): void {
+  const value = `file ${dropped.size + 1}`, address = (file: File) => new URL(URL.createObjectURL(file));
+  dropped.set(value, { weights: address(weights), ...(config && { config: address(config) }) });
+  chosen.add(new Option(weights.name, value, false, true));
+  changeModel();
+  show("status", `${weights.name} is chosen; it is loaded when there is something to do.`);
+}
+
+function changeModel(): void {
+  player.stop();
+  model?.close();
+  model = raster = undefined;
+}
+
+async function stopLive(): Promise<Float32Array | undefined> {
+  const session = live;
+  live = undefined;
+  element("microphone").ariaPressed = "false";
+  return await session?.close(rate());
+}
+
+async function microphone(signal: AbortSignal): Promise<void> {
+  const said = await stopLive();
+  if (said) return await speech(said, signal);
+  const loaded = await ready(signal);
+  name = "microphone";
+  raster!.clear(LIVE_FRAMES);
+  const { Live } = await import("./live.ts");
+  live = await Live.open(loaded, {
+    codebooks: Number(codebooks.value),
+    loss: Number(loss.value) / 100,
+    heard: heard(),
+    onFrame: (codes) => raster?.push(codes),
+    onError: complain,
+    onEnd: () => void run(microphone),
+  });
+  element("microphone").ariaPressed = "true";
+  show("status", "Listening: you hear yourself, so use headphones. Press again to end.");
+}
+
+/** The same speech once more, with other settings. */
+function again(): void {
+  const original = clip?.original, codes = clip?.codes;
+  if (live || !codes) return;
+  void run(async (signal) => {
+    if (original) await speech(original, signal);
+    else await present(await play(await ready(signal), codes, clip!.length), signal);
+  });
+}
+
+for (const value of PRECISIONS) precision.add(new Option(value === "f32" ? "f32, as published" : value, value));
+onPress("sample", () =>
+  run(async (signal) => {
+    await stopLive();
+    await ready(signal);
+    name = "it-cannot-complete";
+    const sample = await fetch(new URL("../../models/mini/it-cannot-complete.wav", import.meta.url));
+    await speech(await readAudio(await sample.blob(), rate()), signal);
+  }));
+onPress("microphone", () => run(microphone));
+onPress("cancel", () => abort.abort());
+onPress("play", async () => {
+  const button = element("play"), shown = await waves!;
+  const at = (seconds = 0) => {
+    for (const wave of Object.values(shown)) wave.at(seconds);
+    raster?.playedTo(seconds > 0 ? seconds * model!.config.frameRate : Infinity);
+  };
+  if (player.playing) {
+    player.stop();
+    button.textContent = "Play";
+    return at();
+  }
+  button.textContent = "Stop";
+  await player.start(tracks(), rate(), (seconds) => {
+    at(seconds);
+    if (seconds === undefined) button.textContent = "Play";
+  });
+});
+onPress("save-mimi", () => save(mimiOf(clip!.codes, clip!.length, model!.config, model!.fingerprint), `${name}.mimi`));
+onPress("save-safetensors", () => save(safetensorsOf(clip!.codes, model!.fingerprint), `${name}.safetensors`));
+onPress("save-wav", () => save(new Blob([wavOf(clip!.decoded, rate())]), `${name}.decoded.wav`));
+element("file").addEventListener("change", ({ target }) => {
+  const input = target as HTMLInputElement, files = [...input.files!];
+  input.value = ""; // the same file may be chosen again
+  if (files.length) void open(files);
+});
+addEventListener("dragover", (event) => {
+  event.preventDefault();
+  document.body.classList.add("dropping");
+});
+for (const type of ["dragleave", "drop"]) addEventListener(type, () => document.body.classList.remove("dropping"));
+addEventListener("drop", (event) => {
+  event.preventDefault();
+  const files = [...event.dataTransfer?.files ?? []];
+  if (files.length) void open(files);
+});
+for (const slider of [codebooks, loss]) {
+  slider.addEventListener("input", () => {
+    showRate();
+    if (!live) return;
+    live.codebooks = Number(codebooks.value);
+    live.loss = Number(loss.value) / 100;
+  });
+  slider.addEventListener("change", again);
+}
+for (const list of [chosen, engine, precision]) {
+  list.addEventListener("change", () =>
+    void run(async (signal) => {
+      await stopLive();
+      changeModel();
+      if (clip?.original) await speech(clip.original, signal);
+      else clip = undefined;
+    }));
+}
+for (const choice of document.querySelectorAll<HTMLInputElement>("input[name=heard]")) {
+  choice.addEventListener("change", () => {
+    player.hear(heard());
+    live?.hear(heard());
+  });
+}
+showRate();
+const why = refusal();
+if (why) {
+  complain(why);
+  for (const button of document.querySelectorAll("button")) button.disabled = true;
+}
+const missing = [
+  ...("gpu" in navigator ? [] : ["There is no WebGPU in this browser."]),
+  ...(navigator.mediaDevices ? [] : ["There is no microphone: the page needs https or localhost for it."]),
+  ...(crossOriginIsolated
+    ? []
+    : ["The page is not cross-origin isolated, so audio goes to the worker by messages, not shared memory."]),
+];
+show("missing", missing.join(" "));
+engine.options[1].disabled = !("gpu" in navigator);
