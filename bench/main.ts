@@ -13,6 +13,7 @@ import { loss } from "./loss.ts";
 import { memory } from "./memory.ts";
 import { nodes } from "./nodes.ts";
 import { packets } from "./packets.ts";
+import { playground } from "./playground.ts";
 import { pool } from "./pool.ts";
 import { precisions } from "./precisions.ts";
 import { resampling } from "./resample.ts";
@@ -31,6 +32,7 @@ const BENCHMARKS: Record<string, () => Promise<void>> = {
   pool,
   nodes,
   chromium,
+  playground,
   loading,
   call,
   loss,

@@ -109,6 +109,7 @@ async function speech(original: Float32Array, signal: AbortSignal): Promise<void
 async function present(made: Clip, signal: AbortSignal): Promise<void> {
   signal.throwIfAborted();
   clip = made;
+  element("play").textContent = "Play";
   const { frameSize } = model!.config, [, books, frames] = made.codes.shape;
   const decibels = player.set(tracks(), rate());
   for (const id of ["play", "save-mimi", "save-safetensors", "save-wav"]) {
@@ -202,6 +203,19 @@ async function microphone(signal: AbortSignal): Promise<void> {
   show("status", "Listening: you hear yourself, so use headphones. Press again to end.");
 }
 
+/** Plays what there is. */
+async function listen(): Promise<void> {
+  await player.start(tracks(), rate(), (seconds) => void heardTo(seconds));
+  performance.mark("heard");
+}
+
+/** Shows where the ear is; `undefined` when nothing is played any more. */
+async function heardTo(seconds: number | undefined): Promise<void> {
+  for (const wave of Object.values(await waves!)) wave.at(seconds ?? 0);
+  raster?.playedTo(seconds === undefined ? Infinity : seconds * model!.config.frameRate);
+  element("play").textContent = seconds === undefined ? "Play" : "Stop";
+}
+
 /** The same speech once more, with other settings. */
 function again(): void {
   const original = clip?.original, codes = clip?.codes;
@@ -215,30 +229,20 @@ function again(): void {
 for (const value of PRECISIONS) precision.add(new Option(value === "f32" ? "f32, as published" : value, value));
 onPress("sample", () =>
   run(async (signal) => {
+    performance.mark("pressed");
     await stopLive();
     await ready(signal);
     name = "it-cannot-complete";
     const sample = await fetch(new URL("../../models/mini/it-cannot-complete.wav", import.meta.url));
     await speech(await readAudio(await sample.blob(), rate()), signal);
+    await listen();
   }));
 onPress("microphone", () => run(microphone));
 onPress("cancel", () => abort.abort());
 onPress("play", async () => {
-  const button = element("play"), shown = await waves!;
-  const at = (seconds = 0) => {
-    for (const wave of Object.values(shown)) wave.at(seconds);
-    raster?.playedTo(seconds > 0 ? seconds * model!.config.frameRate : Infinity);
-  };
-  if (player.playing) {
-    player.stop();
-    button.textContent = "Play";
-    return at();
-  }
-  button.textContent = "Stop";
-  await player.start(tracks(), rate(), (seconds) => {
-    at(seconds);
-    if (seconds === undefined) button.textContent = "Play";
-  });
+  if (!player.playing) return await listen();
+  player.stop();
+  await heardTo(undefined);
 });
 onPress("save-mimi", () => save(mimiOf(clip!.codes, clip!.length, model!.config, model!.fingerprint), `${name}.mimi`));
 onPress("save-safetensors", () => save(safetensorsOf(clip!.codes, model!.fingerprint), `${name}.safetensors`));
