@@ -155,6 +155,13 @@ test("the example of a backend has measured all of that", () => {
   assert.ok(readings.some(({ streams }) => streams > 1), "a pool's steps have several streams");
 });
 
+onEveryBackend("integers are refused with what helps", async (backend) => {
+  await assert.rejects(MimiModel.fromPretrained("mini", { backend, precision: "int12" }), {
+    code: "ERR_NOT_SUPPORTED",
+    message: /has no precision "int12", only "f32": ask for that/,
+  });
+}, (name) => name !== "wasm" && !name.startsWith("metered"));
+
 test("options of backends are checked", () => {
   const wrong: [() => Backend, RegExp][] = [
     [() => native({ threads: 0 }), /^native: threads must be an integer from 1, got 0\.$/],

@@ -52,7 +52,11 @@ export async function compileWith(
 ): Promise<Program> {
   const { name, ort, past, session: options, lost, onClose } = target;
   if (precision !== "f32") {
-    throw new NotSupportedError(`The ${name} backend has no precision ${describe(precision)}, only "f32".`);
+    throw new NotSupportedError(
+      `The ${name} backend has no precision ${
+        describe(precision)
+      }, only "f32": ask for that; weights of integers are widened.`,
+    );
   }
   if (latentChannels(network) !== undefined) {
     throw new NotSupportedError(`The ${name} backend runs codecs with codes, this one has latents; use wasm.`);
