@@ -205,6 +205,9 @@ test("licence and changes are carried along; the shards together are a safetenso
   // A bundle of a bundle says what it came with.
   const again = await pack(out, "again", "--codebooks", "1");
   assert.equal(again.manifest.source.fingerprint, manifest.source.fingerprint);
+  assert.deepEqual(again.manifest.licence, manifest.licence);
+  assert.match(await readFile(join(again.out, "SOURCE-README.md"), "utf8"), /The embedded model/);
+  assert.match(again.manifest.modified, /encoder only; the first 2 codebooks.*Modified.*the first 1 codebooks/);
   await fails(1, /is there already, and not empty/, "pack", "mini", out);
   await fails(2, /--precision must be one of f32/, "pack", "mini", join(root, "x"), "--precision", "f8");
   await fails(2, /--part must be/, "pack", "mini", join(root, "x"), "--part", "half");
@@ -317,6 +320,7 @@ const HOSTILE: [name: string, change: (manifest: Record<string, unknown>) => voi
   ["integers of no size", (m) => m.quantized = { a: { as: "int8", shape: [2, 0] } }, /shape must be/],
   ["integers without end", (m) => m.quantized = { a: { as: "int12", shape: Array(8).fill(65536) } }, /shape must be/],
   ["a list of integers", (m) => m.quantized = [null], /quantized\["0"\].as must be/],
+  ["a licence of nobody", (m) => m.licence = { name: "MIT" }, /licence must be null or have a name and an attribution/],
   ["no fingerprint", (m) => m.source = { model: "x" }, /fingerprint must be a text/],
 ];
 for (const [name, change, message] of HOSTILE) {

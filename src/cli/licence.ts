@@ -9,6 +9,8 @@ import type { Folder } from "../parts.ts";
 
 /** Files in which licences and model cards are. */
 const NAMES = ["README.md", "LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE"];
+/** What their names begin with in a bundle. */
+const CARRIED = "SOURCE-";
 /** Bytes that are taken of one at most. */
 const MOST = 2 ** 20;
 
@@ -19,20 +21,30 @@ export interface CarriedFile {
 }
 
 /**
- * Reads the licence of a model, from the metadata of its card (`license:` between two lines of dashes).
+ * Reads the licence of a model, from the metadata of its card (`license:` between two lines of dashes); that of a bundle is
+ * what its manifest says.
  *
  * @param attribution whom a bundle has to name.
  */
 export async function readLicence(
   open: Folder,
   attribution: string,
+  bundle?: BundleManifest,
 ): Promise<{ licence: BundleManifest["licence"]; files: CarriedFile[] }> {
   const files: CarriedFile[] = [];
+  if (bundle) {
+    for (const file of NAMES) {
+      const name = CARRIED + file, text = await readText(open, name);
+      if (text !== undefined) files.push({ name, text });
+    }
+    const { licence } = bundle;
+    return { licence: licence && { ...licence, files: files.map(({ name }) => name) }, files };
+  }
   let name: string | undefined;
   for (const file of NAMES) {
     const text = await readText(open, file);
     if (text === undefined) continue;
-    files.push({ name: `SOURCE-${file}`, text });
+    files.push({ name: CARRIED + file, text });
     name ??= /^---\n(?:[\s\S]*?\n)?license:\s*["']?([\w.+-]+)/.exec(text)?.[1] ??
       (file.startsWith("LICENSE") ? text.trim().split("\n")[0].trim().slice(0, 100) : undefined);
   }

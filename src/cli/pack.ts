@@ -10,7 +10,15 @@ import { fileURLToPath } from "node:url";
 import type { AudioCodesInput } from "../core/codes.ts";
 import { LoadError, reasonOf } from "../core/errors.ts";
 import { networkTensors } from "../core/network.ts";
-import { BUNDLE_KEY, type BundleFile, type BundleManifest, SHARD_LIMIT, type Storage } from "../hub/bundle.ts";
+import {
+  BUNDLE_KEY,
+  type BundleFile,
+  type BundleManifest,
+  bundleOf,
+  parseManifest,
+  SHARD_LIMIT,
+  type Storage,
+} from "../hub/bundle.ts";
 import { readJSON } from "../hub/files.ts";
 import { sha256Of } from "../hub/sha256.ts";
 import { MimiModel } from "../load.ts";
@@ -81,13 +89,14 @@ async function write(call: PackCall, source: ResolvedSource, opened: OpenedWeigh
     throw new LoadError("ERR_WRITE", `${call.out}: is there already, and not empty; pack replaces nothing.`);
   }
   const folder = openFolder(folderOf(source), {});
-  const { licence, files } = await readLicence(folder, call.model);
   const config = await readFields(folder, "config.json", (json) => json as Record<string, unknown>);
+  const before = bundleOf(config), bundle = before && await readFields(folder, before, parseManifest);
+  const { licence, files } = await readLicence(folder, call.model, bundle || undefined);
   const manifest: BundleManifest = {
     format: "mimi-bundle",
     version: 1,
     source: { model: call.model, fingerprint: opened.fingerprint },
-    modified: modifications(call, opened),
+    modified: [...(bundle ? [bundle.modified] : []), modifications(call, opened)].join(" "),
     licence,
     part: opened.part,
     numQuantizers: opened.codebooks,

@@ -104,8 +104,9 @@ export function parseManifest(json: unknown): BundleManifest {
   if (!/^[0-9a-f]{16}$/.test(fingerprint!)) {
     fail(`source.fingerprint must be 16 hexadecimal digits, got ${describe(fingerprint)}`);
   }
-  if (licence !== null && typeof (licence as BundleManifest["licence"])?.name !== "string") {
-    fail(`licence must be null or have a name, got ${describe(licence)}`);
+  const said = licence as Partial<NonNullable<BundleManifest["licence"]>> | null | undefined;
+  if (said !== null && (typeof said?.name !== "string" || typeof said.attribution !== "string")) {
+    fail(`licence must be null or have a name and an attribution, got ${describe(licence)}`);
   }
   if (!Array.isArray(shards) || shards.length === 0 || shards.length > MOST_SHARDS) {
     fail(`shards must be a list of 1 to ${MOST_SHARDS} files, got ${describe(shards)}`);
