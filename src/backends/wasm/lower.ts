@@ -16,7 +16,6 @@ import { cosSin, ropeAngle, ropeFrequencies } from "../../core/math.ts";
 import {
   type AttentionLayer,
   channelsAfter,
-  channelsBefore,
   codebookTensors,
   type ConvLayer,
   type ConvTransposeLayer,
@@ -115,7 +114,7 @@ export async function lower(
   const width = network.direction === "decode" && latentChannels(network) || 1; // samples are mono
   let perFrame = inputPositions(network, 1), channels = width;
   for (const { layers, sliced } of partsOf(network)) {
-    const op = await context.chain(layers, { frames: sliced ? 1 : frames, perFrame }, 0);
+    const op = await context.chain(layers, { frames: sliced ? 1 : frames, perFrame, channels }, 0);
     const from = { perFrame, row: channels * F32 };
     channels = channelsAfter(layers) ?? channels;
     perFrame = after(layers, perFrame);
@@ -181,10 +180,11 @@ function frameByFrame(op: Op, layers: Layer[], from: { perFrame: number; row: nu
   };
 }
 
-/** How much of a recording layers take at once: at most so many frames, with so many positions each. */
+/** What enters a layer at once: at most so many frames, with so many positions each, of so many channels. */
 interface Extent {
   frames: number;
   perFrame: number;
+  channels: number;
 }
 
 class Lowering {
@@ -192,7 +192,6 @@ class Lowering {
   stateSize = 0;
   readonly #memory: Memory;
   readonly #tensors: TensorSource;
-  readonly #network: Network;
   /** How the weights of each layer are kept, by its name. */
   readonly #formats: ReadonlyMap<string, WeightFormat>;
   readonly #scratch = new Map<string, Scratch & { bytes: number }>();
@@ -200,7 +199,6 @@ class Lowering {
   constructor(memory: Memory, tensors: TensorSource, network: Network, formatOf: FormatOf) {
     this.#memory = memory;
     this.#tensors = tensors;
-    this.#network = network;
     this.#formats = new Map([...weightLayers(network)].map((layer) => [layer.name, formatOf(layer)]));
   }
 
@@ -244,15 +242,18 @@ class Lowering {
         i++;
       }
       const op = await this.#op(layer, extent, depth, activation, scale);
-      extent = { frames: extent.frames, perFrame: positionsAfter(layer, extent.perFrame) };
-      const channels = channelsAfter(layers.slice(0, i + 1)) ?? 0, isLast = i === layers.length - 1;
-      const to = op.inPlace || isLast
+      extent = {
+        frames: extent.frames,
+        perFrame: positionsAfter(layer, extent.perFrame),
+        channels: channelsAfter([layer]) ?? extent.channels,
+      };
+      const to = op.inPlace || i === layers.length - 1
         ? undefined
-        : this.shared(`depth ${depth}, ${moves++ % 2}`, extent.frames * extent.perFrame * channels * F32);
+        : this.shared(`depth ${depth}, ${moves++ % 2}`, extent.frames * extent.perFrame * extent.channels * F32);
       steps.push({ op, layer, to });
     }
     const last = steps.length - 1, [first] = steps;
-    const endsInPlace = steps[last].op.inPlace, channels = channelsAfter(layers) ?? 0;
+    const endsInPlace = steps[last].op.inPlace, { channels } = extent;
     return {
       canAccumulate: steps[last].op.canAccumulate,
       readsFirst: !first.op.inPlace && (last > 0 || first.op.readsFirst),
@@ -290,30 +291,14 @@ class Lowering {
         return this.#dequantize(layer.quantizers, extent);
       case "gelu":
       case "elu": {
-        const channels = this.#channelsBefore(layer), kernel = kernels[layer.kind];
-        return { run: (x, n, y) => kernel(x, y, n * channels) };
+        const kernel = kernels[layer.kind];
+        return { run: (x, n, y) => kernel(x, y, n * extent.channels) };
       }
       case "scale":
         throw new NotSupportedError(
           `The wasm backend cannot scale (${layer.name}) other than after a linear or attention layer.`,
         );
     }
-  }
-
-  /** Channels that enter an activation, found by its place in the network. */
-  #channelsBefore(layer: Layer): number {
-    const search = (layers: readonly Layer[], outer: number | undefined): number | undefined => {
-      for (let i = 0; i < layers.length; i++) {
-        const before = channelsAfter(layers.slice(0, i)) ?? outer, here = layers[i];
-        if (here === layer) return before;
-        const inside = here.kind === "residual"
-          ? search(here.branch, before) ?? search(here.shortcut, before)
-          : undefined;
-        if (inside !== undefined) return inside;
-      }
-      return undefined;
-    };
-    return search(this.#network.layers, channelsBefore(this.#network.layers))!;
   }
 
   /** Bias of a layer in memory; zeros where it has none. */
@@ -490,7 +475,7 @@ class Lowering {
     if (layer.shortcut.length === 0 && branch.readsFirst) {
       return { inPlace: true, run: (x, n, _y, pass) => branch.run(x, n, x, pass, true) };
     }
-    const channels = channelsAfter(layer.branch)!;
+    const { channels } = extent;
     const copy: Op = { run: (x, n, y) => kernels.move(y, x, n * channels * F32) };
     if (layer.shortcut[0]?.kind === "residual") {
       throw new NotSupportedError("The wasm backend cannot begin a residual shortcut with a residual layer.");
