@@ -9,6 +9,8 @@ import process from "node:process";
 import { createInterface } from "node:readline";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { WebSocket } from "ws";
+import { type ToPage, type ToServer, unpackFrame } from "../examples/token-stream/protocol.ts";
 import { MimiModel } from "../mod.ts";
 import { fromPCM16, toPCM16 } from "../src/file/mod.ts";
 import { TESTS } from "./support/files.ts";
@@ -54,14 +56,24 @@ test("tokenize: a folder of recordings to tokens; one that is none does not stop
   assert.equal((await run("examples/tokenize/tokenize.ts", from)).code, 2);
 });
 
-test("voice messages: audio in, codes kept, audio out; what is none is refused", async () => {
-  const server = spawn(process.execPath, [...flags, "examples/voice-messages/server.ts", join(folder, "messages")], {
+/** Starts a server on any free port; `body` gets its address. */
+async function withServer(script: string[], body: (address: string) => Promise<void>): Promise<void> {
+  const server = spawn(process.execPath, [...flags, ...script], {
     cwd: ROOT,
     env: { ...process.env, PORT: "0" },
     stdio: ["ignore", "pipe", "inherit"],
   });
   try {
-    const [line] = await once(createInterface(server.stdout), "line"), address = /http:\S+/.exec(line)![0];
+    const [line] = await once(createInterface(server.stdout), "line");
+    await body(/http:\S+/.exec(line)![0]);
+  } finally {
+    server.kill();
+    await once(server, "exit");
+  }
+}
+
+test("voice messages: audio in, codes kept, audio out; what is none is refused", async () => {
+  await withServer(["examples/voice-messages/server.ts", join(folder, "messages")], async (address) => {
     const post = async (body: Uint8Array<ArrayBuffer> | string) => {
       const response = await fetch(address, { method: "POST", body });
       return { status: response.status, body: await response.json() };
@@ -79,8 +91,37 @@ test("voice messages: audio in, codes kept, audio out; what is none is refused",
       assert.equal((await fetch(`${address}${path}`)).status, status, path);
     }
     assert.deepEqual((await readdir(join(folder, "messages"))).length, 1, "nothing half-done stays");
-  } finally {
-    server.kill();
-    await once(server, "exit");
-  }
+  });
+});
+
+test("a server of tokens: frames of speech over a WebSocket, and silence when the listener interrupts", async () => {
+  await withServer(["examples/token-stream/server.ts"], async (address) => {
+    const socket = new WebSocket(`${address.replace(/^http/, "ws").replace(/\/$/, "")}/tokens`);
+    socket.binaryType = "arraybuffer";
+    const orders: ToPage[] = [], frames: { answer: number; codes: number[] }[] = [];
+    let wanted = (_order: ToPage) => {};
+    socket.on("message", (data: ArrayBuffer, binary: boolean) => {
+      if (binary) return frames.push(unpackFrame(data));
+      const order: ToPage = JSON.parse(new TextDecoder().decode(data));
+      orders.push(order);
+      wanted(order);
+    });
+    await once(socket, "open");
+    const until = (type: string) =>
+      new Promise<void>((resolve) => wanted = (order) => order.type === type ? resolve() : undefined);
+    const say = (message: ToServer) => socket.send(JSON.stringify(message));
+    say({ type: "play", answer: 1 });
+    await until("begin");
+    say({ type: "stop" });
+    const ended = until("end");
+    say({ type: "play", answer: 2 });
+    await ended;
+    assert.deepEqual(orders.map(({ type, answer }) => [type, answer]), [["begin", 1], ["begin", 2], ["end", 2]]);
+    const { data, shape: [, k, n] } = audioCodes, heard = frames.filter(({ answer }) => answer === 2);
+    assert.equal(heard.length, 3 * n);
+    heard.forEach(({ codes }, t) => assert.deepEqual(codes, Array.from({ length: k }, (_, i) => data[i * n + t % n])));
+    socket.send("no JSON");
+    const [code] = await once(socket, "close");
+    assert.equal(code, 1007);
+  });
 });

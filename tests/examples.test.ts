@@ -132,3 +132,53 @@ test("effects: the codec between a filter and a reverb, live and rendered", (bro
     assert.ok(samples.some((v) => Math.abs(v) > 0.01), "speech is in the file");
     assert.equal(await page.getByRole("alert").count(), 0, "nothing was complained about");
   }));
+
+test("react: a component speaks, is stopped, is taken away, and says what went wrong", (browser) =>
+  example("react", async (url) => {
+    const { page } = await browser.open(url), status = page.getByRole("status");
+    const says = (state: string) => status.filter({ hasText: state }).waitFor();
+    // All contexts that the page makes, in a global of its own. As text, since what compiles this test names classes by a helper.
+    await page.evaluate(`
+      globalThis.contexts = [];
+      globalThis.AudioContext = class extends AudioContext {
+        constructor() {
+          super();
+          contexts.push(this);
+        }
+      };`);
+    const open = () => page.evaluate<number>('contexts.filter(({ state }) => state !== "closed").length');
+    await says("silent");
+    await page.getByRole("button", { name: "Speak" }).click();
+    await says("speaking");
+    assert.equal(page.workers().length, 1);
+    const before = Date.now();
+    await says("silent");
+    assert.ok(Date.now() - before > 2000, "3.1 s of speech were played");
+    await page.getByRole("button", { name: "Speak" }).click();
+    await says("speaking");
+    await page.getByRole("button", { name: "Stop" }).click();
+    await says("silent");
+    // Twice at once is the second alone; one context for all of it.
+    await page.getByRole("button", { name: "Speak" }).click();
+    await page.getByRole("button", { name: "Speak" }).click();
+    await says("speaking");
+    assert.equal(await open(), 1);
+    // Taken away while it speaks, it leaves nothing.
+    await page.getByRole("checkbox").uncheck();
+    const left = async () => page.workers().length + await open();
+    for (const end = Date.now() + 5000; await left() > 0 && Date.now() < end;) await page.waitForTimeout(20);
+    assert.equal(await left(), 0);
+    await page.getByRole("checkbox").check();
+    await page.getByRole("button", { name: "Speak" }).click();
+    await says("speaking");
+    await page.workers()[0].evaluate(() => close()).catch(() => {});
+    await page.getByRole("alert").filter({ hasText: "worker" }).waitFor();
+    await says("silent");
+    await page.getByRole("button", { name: "Speak" }).click();
+    await says("speaking");
+    assert.equal(await page.getByRole("alert").count(), 0);
+
+    const missing = await browser.open(`${url}?model=./nothing/`, { expected: [/404/] });
+    await missing.page.getByRole("button", { name: "Speak" }).click();
+    await missing.page.getByRole("alert").filter({ hasText: "404" }).waitFor();
+  }));

@@ -2,6 +2,7 @@
  * Serves a page of this folder the way that an application would be served: bundled, cross-origin isolated, under a strict
  * content security policy.
  */
+import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -39,6 +40,8 @@ const MODEL = ["config.json", "model.safetensors"];
 export interface ExampleOptions {
   /** Files of the project that the page loads too, by their own names. */
   files?: string[];
+  /** And what is made for it, by its name. */
+  texts?: Record<string, string>;
   /** Whether scripts may be Blobs. */
   blobs?: boolean;
 }
@@ -46,18 +49,19 @@ export interface ExampleOptions {
 /** Serves `examples/<name>` on localhost, at a free port or the one that the environment's PORT names, and says where. */
 export async function serveExample(
   name: string,
-  { files: more = [], blobs = false }: ExampleOptions = {},
+  { files: more = [], texts = {}, blobs = false }: ExampleOptions = {},
 ): Promise<Server> {
   const folder = `${ROOT}examples/${name}/`;
   const files: Record<string, string | Uint8Array> = {
     "/index.html": await readFile(`${folder}index.html`),
     "/style.css": await readFile(`${ROOT}examples/shared/style.css`),
-    "/main.js": await bundle({ file: `${folder}main.ts` }),
+    "/main.js": await bundle({ file: existsSync(`${folder}main.tsx`) ? `${folder}main.tsx` : `${folder}main.ts` }),
     "/worker.js": await bundleStandalone("src/worker.ts"),
     "/worklet.js": await bundleStandalone("src/nodes/worklet.ts"),
     "/worklet-offline.js": await bundleStandalone("src/nodes/worklet-offline.ts"),
   };
   for (const file of more) files[`/${basename(file)}`] = await readFile(ROOT + file);
+  for (const [name, text] of Object.entries(texts)) files[`/${name}`] = text;
   for (const file of MODEL) files[`/${file}`] = await readFile(`${ROOT}models/mini/${file}`);
   const headers = blobs
     ? {
