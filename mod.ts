@@ -17,7 +17,7 @@ export type { Progress } from "./src/hub/progress.ts";
 export { type CachedFile, type CacheOptions, clearCache, listCache, persistCache } from "./src/hub/cache.ts";
 
 export { MimiConfig, type MimiConfigFields } from "./src/core/config.ts";
-export type { EncodeOptions, EncodeOutput, ForwardOptions } from "./src/core/model.ts";
+export type { EncodeOptions, EncodeOutput, ForwardOptions, ForwardOutput } from "./src/core/model.ts";
 export type { DecodeOptions, DecodeOutput, EncodeRowsOptions, ModelMemory } from "./src/core/codec-model.ts";
 export type {
   EncodeCallOptions,

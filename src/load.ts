@@ -133,6 +133,7 @@ export class MimiModel extends CoreModel {
 
 /** Where and how a codec of one's own is loaded. It runs in this thread: its functions cannot go to another. */
 export interface CodecLoadOptions<C extends CodecConfig> extends Omit<PartsOptions, "numQuantizers" | "config"> {
+  /** Reads the configuration and describes the networks. */
   codec: Codec<C>;
   /** What `codec.parseConfig` reads in place of the source's `config.json`. */
   config?: unknown;

@@ -80,6 +80,7 @@ export interface PartsOptions {
    * `MIMI_CACHE`, or `mimi-audio` in the user's cache folder.
    */
   cache?: string | false;
+  /** Gives up loading: what was awaited rejects with its reason, and nothing half-done stays. */
   signal?: AbortSignal;
   /** Told what went otherwise than asked: what `"auto"` does without, and failovers. Default `console.warn`. */
   onWarning?: (message: string) => void;

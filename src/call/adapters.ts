@@ -12,26 +12,32 @@ type Bytes = Uint8Array<ArrayBuffer>;
 export abstract class AdaptedChannel extends EventTarget implements VoiceChannel {
   #state: "connecting" | "open" | "closed" = "connecting";
 
+  /** `"connecting"`, `"open"` or `"closed"`. */
   get readyState(): string {
     return this.#state;
   }
+  /** Bytes that wait to be sent. */
   abstract readonly bufferedAmount: number;
+  /** Sends a message, or loses it. */
   abstract send(message: Bytes): void;
   /** Lets go of what is below, which stays as it is. */
   abstract close(): void;
 
+  /** Messages can be sent from now on. */
   protected opened(): void {
     if (this.#state !== "connecting") return;
     this.#state = "open";
     this.dispatchEvent(new Event("open"));
   }
 
+  /** There will be no more messages, either way. */
   protected ended(): void {
     if (this.#state === "closed") return;
     this.#state = "closed";
     this.dispatchEvent(new Event("close"));
   }
 
+  /** A message came; before the channel is open it is lost. */
   protected came(data: Uint8Array): void {
     if (this.#state === "open") this.dispatchEvent(new MessageEvent("message", { data }));
   }
@@ -39,12 +45,17 @@ export abstract class AdaptedChannel extends EventTarget implements VoiceChannel
 
 /** What is used of a `WebTransport`. */
 export interface DatagramTransport {
+  /** Resolves when datagrams can be sent. */
   readonly ready: Promise<unknown>;
+  /** Settles when the session is over. */
   readonly closed: Promise<unknown>;
+  /** Datagrams of both directions. */
   readonly datagrams: {
+    /** Those that come. */
     readonly readable: ReadableStream<Uint8Array>;
     /** Of browsers before it became `createWritable()`. */
     readonly writable?: WritableStream<Uint8Array>;
+    /** Those that go. */
     createWritable?(): WritableStream<Uint8Array>;
   };
 }
@@ -102,17 +113,23 @@ type Listener = (...args: any[]) => void;
 
 /** What is used of a `Room` of livekit-client. */
 export interface LiveKitRoom {
+  /** `"connected"` while messages can be sent. */
   readonly state: string;
+  /** Who sends. */
   readonly localParticipant: {
+    /** Sends a message. */
     publishData(
       data: Bytes,
       options: { reliable: boolean; topic: string; destinationIdentities?: string[] },
     ): Promise<void>;
   };
+  /** Listens. */
   on(event: "dataReceived" | "connected" | "disconnected", listener: Listener): unknown;
+  /** Listens no more. */
   off(event: "dataReceived" | "connected" | "disconnected", listener: Listener): unknown;
 }
 
+/** Whom a channel over LiveKit joins. */
 export interface LiveKitOptions {
   /** Identity of the participant at the other side. */
   participant: string;
@@ -170,17 +187,25 @@ export function liveKitChannel(room: LiveKitRoom, options: LiveKitOptions): Adap
 
 /** What is used of a `DataProducer` of mediasoup-client; made with `{ ordered: false, maxRetransmits: 0 }`. */
 export interface MediasoupProducer {
+  /** `"open"` while messages can be sent. */
   readonly readyState: string;
+  /** Bytes that wait to be sent. */
   readonly bufferedAmount: number;
+  /** Sends a message. */
   send(data: Bytes): void;
+  /** Listens. */
   on(event: "open" | "close" | "transportclose", listener: () => void): unknown;
+  /** Listens no more. */
   off(event: "open" | "close" | "transportclose", listener: () => void): unknown;
 }
 
 /** What is used of a `DataConsumer` of mediasoup-client. */
 export interface MediasoupConsumer {
+  /** Set to `"arraybuffer"`. */
   binaryType: string;
+  /** Listens. */
   on(event: "message", listener: (data: ArrayBuffer) => void): unknown;
+  /** Listens no more. */
   off(event: "message", listener: (data: ArrayBuffer) => void): unknown;
 }
 

@@ -22,8 +22,10 @@ export interface VoiceChannel {
   readonly readyState: string | number;
   /** Set to `"arraybuffer"` where it is something else. */
   binaryType?: string;
+  /** Calls a listener with each event; that of a message has its bytes in `data`. */
   // deno-lint-ignore no-explicit-any -- every implementation has event classes of its own
   addEventListener(type: ChannelEvent, listener: (event: any) => void): void;
+  /** Calls a listener no more. */
   // deno-lint-ignore no-explicit-any
   removeEventListener(type: ChannelEvent, listener: (event: any) => void): void;
 }

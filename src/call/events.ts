@@ -1,14 +1,18 @@
 /**
- * An EventTarget that knows the types of its events.
+ * Events with types.
  *
  * @module
  */
+
+/** An EventTarget that knows the types of its events. */
 export class TypedEventTarget<Events extends object> extends EventTarget {
+  /** Calls a listener with each event of that name. */
   override addEventListener<Type extends keyof Events & string>(
     type: Type,
     listener: ((event: Events[Type]) => void) | null,
     options?: boolean | AddEventListenerOptions,
   ): void;
+  /** Calls a listener with each event of that name. */
   override addEventListener(
     type: string,
     listener: EventListenerOrEventListenerObject | null,
@@ -18,11 +22,13 @@ export class TypedEventTarget<Events extends object> extends EventTarget {
     super.addEventListener(type, listener, options);
   }
 
+  /** Calls a listener no more. */
   override removeEventListener<Type extends keyof Events & string>(
     type: Type,
     listener: ((event: Events[Type]) => void) | null,
     options?: boolean | EventListenerOptions,
   ): void;
+  /** Calls a listener no more. */
   override removeEventListener(
     type: string,
     listener: EventListenerOrEventListenerObject | null,

@@ -17,6 +17,7 @@ import {
   type VoiceLinkOptions,
 } from "./link.ts";
 
+/** How long a voice may wait for late packets. */
 export interface IncomingVoiceOptions extends VoiceLinkOptions, Omit<VoiceReceiverOptions, "decoder"> {}
 
 export interface IncomingVoiceEvents extends VoiceLinkEvents {

@@ -18,6 +18,7 @@ import { TypedEventTarget } from "./events.ts";
  */
 export type VoiceState = "connecting" | "connected" | "disconnected" | "failed" | "closed";
 
+/** When the other side counts as gone. */
 export interface VoiceLinkOptions {
   /**
    * Seconds without a packet after which the other side counts as gone; default 3. An end that sends hears a report a second,
@@ -46,6 +47,7 @@ const WATCH = 250;
 /** Seconds of a clock that only goes forward. */
 export const now = (): number => performance.now() / 1000;
 
+/** What both ends of a voice have in common. */
 export abstract class VoiceLink<Events extends VoiceLinkEvents> extends TypedEventTarget<Events> {
   /** As users know it. */
   protected readonly name: string;
@@ -77,6 +79,7 @@ export abstract class VoiceLink<Events extends VoiceLinkEvents> extends TypedEve
     if (isClosed(channel)) this.#state = "disconnected";
   }
 
+  /** What there is between the two ends now. */
   get state(): VoiceState {
     return this.#state;
   }
@@ -86,6 +89,7 @@ export abstract class VoiceLink<Events extends VoiceLinkEvents> extends TypedEve
     return this.#error;
   }
 
+  /** What carries the packets now. */
   get channel(): VoiceChannel {
     return this.#channel;
   }
@@ -190,10 +194,15 @@ export abstract class VoiceLink<Events extends VoiceLinkEvents> extends TypedEve
 
 /** Messages of an end, without what the channel adds to them. */
 export interface VoiceTraffic {
+  /** Messages that were given to the channel. */
   sentPackets: number;
+  /** Their bytes, without what the channel adds. */
   sentBytes: number;
+  /** Messages that the channel had no room for. */
   droppedPackets: number;
+  /** Messages of the other end that came. */
   receivedPackets: number;
+  /** Their bytes. */
   receivedBytes: number;
 }
 

@@ -13,6 +13,7 @@ import { type VoiceReport, VoiceSender, type VoiceSenderOptions } from "../rtc/s
 import type { VoiceChannel } from "./channel.ts";
 import { checkLinkOptions, now, VoiceLink, type VoiceLinkEvents, type VoiceLinkOptions } from "./link.ts";
 
+/** What is sent, and when. */
 export interface OutgoingVoiceOptions extends VoiceLinkOptions, Omit<VoiceSenderOptions, "stream"> {
   /**
    * Codebooks of a frame at most: 8, or what the model has if that is less. The receiver must have as many loaded. Fewer can be
@@ -82,6 +83,7 @@ export class OutgoingVoice<Events extends OutgoingVoiceEvents = OutgoingVoiceEve
   get numQuantizers(): number {
     return this.#numQuantizers;
   }
+  /** @throws {MimiRangeError} for what is no such number. */
   set numQuantizers(codebooks: number) {
     this.#numQuantizers = checkQuantizers(`${this.name}.numQuantizers`, codebooks, this.#model.numQuantizers);
   }
@@ -90,6 +92,7 @@ export class OutgoingVoice<Events extends OutgoingVoiceEvents = OutgoingVoiceEve
   get redundancy(): number {
     return this.#sender.redundancy;
   }
+  /** @throws {MimiRangeError} for what is no such number. */
   set redundancy(frames: number) {
     if (!Number.isInteger(frames) || frames < 0 || frames > 7) {
       throw new MimiRangeError(

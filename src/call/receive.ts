@@ -18,6 +18,7 @@ import { type IncomingVoiceEvents, type IncomingVoiceOptions, RECEIVER_OPTIONS, 
 import { VoiceLink } from "./link.ts";
 import type { FromVoiceTask, ToVoiceTask, VoiceSetup, VoiceTaskStats } from "./messages.ts";
 
+/** Who decodes, and where it is heard. */
 export interface ReceiveVoiceOptions extends IncomingVoiceOptions {
   /** The model whose codes come, loaded with `worker: true`. */
   model: MimiModel;
@@ -31,7 +32,9 @@ export interface ReceiveVoiceOptions extends IncomingVoiceOptions {
 export interface ReceivedVoiceStats extends VoiceTaskStats {
   /** Samples of the context: played, and silence because the worker was too slow, with how often that was. */
   playedSamples: number;
+  /** Samples of silence because the worker was too slow. */
   underrunSamples: number;
+  /** How often that was. */
   underruns: number;
 }
 

@@ -11,6 +11,7 @@ import type { VoiceChannel } from "./channel.ts";
 import type { VoiceFrame } from "./link.ts";
 import { OUTGOING_OPTIONS, OutgoingVoice, type OutgoingVoiceEvents, type OutgoingVoiceOptions } from "./outgoing.ts";
 
+/** Who encodes, and what is sent. */
 export interface SendVoiceOptions extends OutgoingVoiceOptions {
   /** The model that makes the codes, loaded with `worker: true`. */
   model: MimiModel;
@@ -21,6 +22,7 @@ export interface SendVoiceOptions extends OutgoingVoiceOptions {
 export interface SentVoiceEvents extends OutgoingVoiceEvents {
   /** The track was disabled or has nothing to give; the other side hears silence. */
   mute: Event;
+  /** The track gives sound again. */
   unmute: Event;
   /** The track ended, as when its device was unplugged; `replaceTrack` goes on with another. */
   trackended: Event;

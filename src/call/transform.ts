@@ -11,9 +11,11 @@ type Bytes = Uint8Array<ArrayBuffer>;
 /** Makes another message of one; undefined where it should be lost. */
 export type MessageTransform = (message: Bytes) => Bytes | undefined | Promise<Bytes | undefined>;
 
+/** What becomes of messages. */
 export interface TransformOptions {
   /** What becomes of messages that are sent, and of those that come; without it they stay as they are. */
   send?: MessageTransform;
+  /** What becomes of messages that come. */
   receive?: MessageTransform;
 }
 

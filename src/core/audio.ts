@@ -8,9 +8,13 @@ import { checkTensor, firstNotFinite, isTensor, type Tensor } from "./tensor.ts"
 
 /** The part of a Web Audio `AudioBuffer` that is read. */
 export interface AudioBufferLike {
+  /** Hz. */
   readonly sampleRate: number;
+  /** Channels; a model takes one. */
   readonly numberOfChannels: number;
+  /** Samples of a channel. */
   readonly length: number;
+  /** Samples of a channel, -1 to 1. */
   getChannelData(channel: number): Float32Array;
 }
 

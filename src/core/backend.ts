@@ -8,6 +8,7 @@ import type { Network, TensorSpec } from "./network.ts";
 
 /** Weights by their name in the reference layout, already checked against the network. */
 export interface TensorSource {
+  /** The values of a tensor, widened to f32. */
   read(spec: TensorSpec): Promise<Float32Array>;
 }
 
@@ -18,6 +19,7 @@ export interface TensorSource {
  */
 export type Precision = "f32" | "int12" | "int8";
 
+/** All of them, from the widest to the narrowest. */
 export const PRECISIONS: readonly Precision[] = ["f32", "int12", "int8"];
 
 /**
@@ -26,7 +28,9 @@ export const PRECISIONS: readonly Precision[] = ["f32", "int12", "int8"];
  */
 export type Determinism = "exact" | "device";
 
+/** What a backend is asked for. */
 export interface CompileOptions {
+  /** How weights are to be kept. */
   precision: Precision;
   /** Default `"exact"`. Backends whose bits are a device's own anyway take no notice. */
   determinism?: Determinism;
@@ -34,6 +38,7 @@ export interface CompileOptions {
 
 /** An execution provider. */
 export interface Backend {
+  /** How it is known in messages and to `registerBackend`. */
   readonly name: string;
   /** Whether a program's `step`, `save` and `load` finish before they return. */
   readonly sync: boolean;
@@ -43,6 +48,10 @@ export interface Backend {
   device?(): Promise<string>;
   /** Whether programs may end with a `DeviceLostError`. */
   readonly losesDevice?: boolean;
+  /**
+   * Makes a program of a network, and reads its weights, each once. @throws {NotSupportedError} for a layer or
+   * precision that it does not have.
+   */
   compile(network: Network, tensors: TensorSource, options: CompileOptions): Promise<Program>;
 }
 
@@ -72,12 +81,15 @@ export interface State {
 
 /** A stream's memory as plain data: `tensors` in the order and layout of `networkState`. */
 export interface StateData {
+  /** Whole frames that have gone through. */
   frames: number;
+  /** One for each spec of `networkState`. */
   tensors: Float32Array[];
 }
 
 /** Bytes that a program holds. */
 export interface ProgramMemory {
+  /** Of packed weights. */
   weights: number;
   /** Of one stream. */
   state: number;
@@ -87,16 +99,21 @@ export interface ProgramMemory {
 
 /** A compiled network with its weights. */
 export interface Program {
+  /** What it holds now. */
   readonly memory: ProgramMemory;
   /** Whether `freeState` may be called while a step of the state runs, which then fails; otherwise it never is. */
   readonly cancels?: boolean;
+  /** A stream at its beginning. */
   createState(): State;
+  /** Gives a stream's memory back; it is not used again. */
   freeState(state: State): void;
   /** Back to the beginning of a stream. */
   reset(state: State): void | Promise<void>;
   /** `frames` frames of every row; returns nothing exactly when the backend is synchronous. */
   step(rows: State[], ports: Ports, frames: number): void | Promise<void>;
+  /** Takes a stream's memory out, without a change to it. */
   save(state: State): StateData | Promise<StateData>;
+  /** Puts a memory that was saved, here or elsewhere, in the place of a stream's own. */
   load(state: State, data: StateData): void | Promise<void>;
   /** The stream as it was last saved by itself, where the program does that because its device may be lost. */
   lastSaved?(state: State): StateData | undefined;

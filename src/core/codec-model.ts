@@ -23,6 +23,7 @@ export interface ModelParts<C extends CodecConfig> {
   decoder?: Program;
 }
 
+/** How recordings are encoded. */
 export interface EncodeRowsOptions {
   /** Which samples are audio. With it each row is coded as if it were alone; only right padding is possible. */
   paddingMask?: PaddingMask;
@@ -32,11 +33,13 @@ export interface EncodeRowsOptions {
   tail?: Tail;
 }
 
+/** How codes are decoded. */
 export interface DecodeOptions {
   /** Cuts the audio to the mask's length, for all rows alike. */
   paddingMask?: PaddingMask;
 }
 
+/** What decoding gives. */
 export interface DecodeOutput {
   /** [batch, 1, samples], not clipped. */
   audioValues: Tensor<Float32Array>;
@@ -44,8 +47,11 @@ export interface DecodeOutput {
 
 /** Bytes that a model holds. */
 export interface ModelMemory {
+  /** Of the encoder; undefined where it is not loaded. */
   encoder?: ProgramMemory;
+  /** Of the decoder; undefined where it is not loaded. */
   decoder?: ProgramMemory;
+  /** Of both. */
   total: number;
 }
 
@@ -66,6 +72,7 @@ export interface Recordings {
 
 /** A codec with its weights. */
 export abstract class CodecModel<C extends CodecConfig> {
+  /** What the model is made of. */
   readonly config: C;
   /** 16 hexadecimal digits that name what the model's frames mean. */
   readonly fingerprint: string;
@@ -128,6 +135,7 @@ export abstract class CodecModel<C extends CodecConfig> {
     this.#halves.decoder?.program.close();
   }
 
+  /** Closes it: `using model = ...`. */
   [Symbol.dispose](): void {
     this.close();
   }

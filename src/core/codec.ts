@@ -18,13 +18,21 @@ export interface Placement {
   /** Names it may have in the file; the first is the usual one. */
   names: string[];
   /** The tensor is rows `from` to `from + count` of one with `of` rows. */
-  rows?: { from: number; count: number; of: number };
+  rows?: {
+    /** The first. */
+    from: number;
+    /** How many. */
+    count: number;
+    /** How many the one in the file has. */
+    of: number;
+  };
   /** Heads whose rows hold interleaved rotary pairs, to be brought to halves. */
   interleavedHeads?: number;
 }
 
 /** A published way of naming and packing the weights. */
 export interface Layout<C extends CodecConfig> {
+  /** For messages. */
   name: string;
   /** A tensor name that only this layout has. */
   sign: RegExp;

@@ -21,7 +21,7 @@ export interface MimiConfigFields {
   /** Residual blocks per stage. */
   numResidualLayers: number;
   /** Strides in the decoder's order; the encoder uses them reversed. */
-  upsamplingRatios: number[];
+  upsamplingRatios: readonly number[];
   /** Kernel of the first convolution of encoder and decoder. */
   kernelSize: number;
   /** Kernel of the last convolution of encoder and decoder. */
@@ -56,8 +56,11 @@ export interface MimiConfigFields {
   numHiddenLayers: number;
   /** Width of the feed-forward layers. */
   intermediateSize: number;
+  /** Heads of the queries of a transformer. */
   numAttentionHeads: number;
+  /** Heads of keys and values; divides `numAttentionHeads`. */
   numKeyValueHeads: number;
+  /** Channels of a head; even. By default `hiddenSize / numAttentionHeads`. */
   headDim: number;
   /** Only `"gelu"` (the exact, erf form) is supported. */
   hiddenAct: "gelu";
@@ -67,6 +70,7 @@ export interface MimiConfigFields {
   ropeTheta: number;
   /** Positions that a query sees, itself included. */
   slidingWindow: number;
+  /** Whether the projections of attention have a bias. */
   attentionBias: boolean;
 }
 
@@ -139,7 +143,7 @@ const FIELDS = Object.keys(ROWS) as Field[];
 const snake = (field: string) => field.replace(/[A-Z]/g, (c) => "_" + c.toLowerCase());
 
 /** A checked, frozen configuration. Without arguments it is that of `kyutai/mimi`. */
-export class MimiConfig {
+export class MimiConfig implements MimiConfigFields {
   /** As in `config.json`. */
   readonly modelType = "mimi";
   declare readonly samplingRate: number;

@@ -45,12 +45,15 @@ export type MimiErrorCode =
 
 /** An error of this library, whatever its class: `isMimiError(e) && e.code === "ERR_CHECKPOINT"`. */
 export interface MimiError extends Error {
+  /** What went wrong, for programs. */
   readonly code: MimiErrorCode;
 }
 
 /** An argument has the wrong type or shape. */
 export class MimiTypeError extends TypeError implements MimiError {
+  /** The name of the class. */
   override readonly name: string = "MimiTypeError";
+  /** What went wrong, for programs. */
   readonly code: MimiErrorCode;
   constructor(code: MimiErrorCode, message: string, options?: ErrorOptions) {
     super(message, options);
@@ -60,7 +63,9 @@ export class MimiTypeError extends TypeError implements MimiError {
 
 /** An argument has the right type and a value outside what is allowed. */
 export class MimiRangeError extends RangeError implements MimiError {
+  /** The name of the class. */
   override readonly name: string = "MimiRangeError";
+  /** What went wrong, for programs. */
   readonly code: MimiErrorCode;
   constructor(code: MimiErrorCode, message: string, options?: ErrorOptions) {
     super(message, options);
@@ -70,6 +75,7 @@ export class MimiRangeError extends RangeError implements MimiError {
 
 /** What errors that are neither type nor range errors have in common. */
 abstract class CodedError extends Error implements MimiError {
+  /** What went wrong, for programs. */
   readonly code: MimiErrorCode;
   constructor(code: MimiErrorCode, message: string, options?: ErrorOptions) {
     super(message, options);
@@ -79,22 +85,27 @@ abstract class CodedError extends Error implements MimiError {
 
 /** The object is not in a state in which this can be asked: it is closed, or that half of the model is not loaded. */
 export class InvalidStateError extends CodedError {
+  /** The name of the class. */
   override readonly name: string = "InvalidStateError";
 }
 
 /** Asked for something that this backend, runtime or version does not do. */
 export class NotSupportedError extends Error implements MimiError {
+  /** The name of the class. */
   override readonly name: string = "NotSupportedError";
+  /** What went wrong, for programs. */
   readonly code: MimiErrorCode = "ERR_NOT_SUPPORTED";
 }
 
 /** Bytes that are not what their format promises: a config, weights, a WAV file, a file of codes. */
 export class FormatError extends CodedError {
+  /** The name of the class. */
   override readonly name: string = "FormatError";
 }
 
 /** A file or an address could not be read or written. `cause` holds the runtime's own error where there is one. */
 export class LoadError extends CodedError {
+  /** The name of the class. */
   override readonly name: string = "LoadError";
 }
 
@@ -103,11 +114,13 @@ export class LoadError extends CodedError {
  * `cause` holds the runtime's own error where there is one.
  */
 export class EngineError extends CodedError {
+  /** The name of the class. */
   override readonly name: string = "EngineError";
 }
 
 /** The device that a model runs on is gone, and with it what its streams remembered; the model has to be loaded again. */
 export class DeviceLostError extends EngineError {
+  /** The name of the class. */
   override readonly name: string = "DeviceLostError";
   /**
    * The stream as it was last saved, for `restore` on another model: `snapshot.position` says from which frame on it has to

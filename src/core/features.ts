@@ -25,13 +25,17 @@ export interface FeatureOptions {
 
 /** What a model takes: audio [batch, 1, samples], and with padding a mask [batch, samples]. */
 export interface Features {
+  /** [batch, 1, samples] */
   inputValues: Tensor<Float32Array>;
+  /** 1 where a sample is audio: [batch, samples]. Undefined without padding. */
   paddingMask?: Tensor<Int32Array>;
 }
 
 /** The fields of `preprocessor_config.json` that matter. */
 export interface FeatureExtractorFields {
+  /** Hz; default 24000. */
   samplingRate: number;
+  /** What padding is filled with; default 0. */
   paddingValue: number;
 }
 

@@ -21,6 +21,7 @@ import { mostFrames, type Network, networkState, sizeOf } from "./network.ts";
  */
 export type Tail = "transformers" | "zeros";
 
+/** How a stream is encoded. */
 export interface MimiEncoderOptions {
   /** What becomes of a last frame that is not full; default `"transformers"`. */
   tail?: Tail;
@@ -28,6 +29,7 @@ export interface MimiEncoderOptions {
   numQuantizers?: number;
 }
 
+/** How the frames of one call are encoded. */
 export interface EncodeCallOptions {
   /** Codebooks of the frames of this call. */
   numQuantizers?: number;
@@ -38,6 +40,7 @@ export interface EncodeCallOptions {
  * `structuredClone` and `postMessage`.
  */
 export interface StreamSnapshot {
+  /** Which half of the model it is of. */
   kind: "encoder" | "decoder";
   /** Of the model that it belongs to. */
   fingerprint: string;
@@ -45,6 +48,7 @@ export interface StreamSnapshot {
   position: number;
   /** Samples that wait for their frame to fill. */
   pending: Float32Array;
+  /** What the layers remember. */
   state: StateData;
 }
 
@@ -393,6 +397,7 @@ export abstract class Handle<S extends StreamSession> {
     this.session.close();
   }
 
+  /** Closes it: `using encoder = ...`. */
   [Symbol.dispose](): void {
     this.close();
   }
@@ -427,6 +432,7 @@ abstract class SyncHandle<S extends StreamSession> {
     this.session.close();
   }
 
+  /** Closes it: `using encoder = ...`. */
   [Symbol.dispose](): void {
     this.close();
   }

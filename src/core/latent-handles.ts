@@ -18,6 +18,7 @@ import { type Latents, toLatents } from "./latents.ts";
 import type { Maybe } from "./maybe.ts";
 import { latentChannels } from "./network.ts";
 
+/** How a stream is encoded. */
 export interface LatentEncoderOptions {
   /** What becomes of a last frame that is not full; default as the codec's own code does. */
   tail?: Tail;

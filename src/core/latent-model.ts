@@ -27,6 +27,7 @@ import { type Latents, toLatents } from "./latents.ts";
 import { latentChannels } from "./network.ts";
 import type { Tensor } from "./tensor.ts";
 
+/** What encoding to latents gives. */
 export interface EncodeLatentsOutput {
   /** [batch, frames, channels]; 0 past the end of a masked row. */
   latents: Latents;

@@ -37,21 +37,30 @@ export interface MimiModelParts extends ModelParts<MimiConfig> {
   numQuantizers: number;
 }
 
+/** How recordings become codes. */
 export interface EncodeOptions extends EncodeRowsOptions {
   /** Codebooks to use, from `numSemanticQuantizers` to the loaded ones (default). 8 of Mimi are 1.1 kbps. */
   numQuantizers?: number;
 }
 
+/** What encoding to codes gives. */
 export interface EncodeOutput {
   /** [batch, codebooks, frames]; 0 past the end of a masked row. */
   audioCodes: AudioCodes;
-  /** [batch, frames]: 1 where a frame holds audio, 0 past the end of a masked row. */
+  /** 1 where a frame holds audio, 0 past the end of a masked row: [batch, frames]. */
   audioCodesMask: Tensor<Uint8Array>;
 }
 
+/** How `forward` encodes and decodes. */
 export interface ForwardOptions extends EncodeOptions {
   /** Codes to decode in place of encoding the input. */
   audioCodes?: AudioCodesInput;
+}
+
+/** What `forward` gives. */
+export interface ForwardOutput extends DecodeOutput {
+  /** Those that were decoded, [batch, codebooks, frames]. */
+  audioCodes: AudioCodes;
 }
 
 /** Mimi with its weights. */
@@ -130,7 +139,7 @@ export class MimiModel extends CodecModel<MimiConfig> {
    *
    * @throws as {@link encode} and {@link decode} do; with `audioCodes` a `numQuantizers` must be their codebooks.
    */
-  async forward(input: AudioInput, options: ForwardOptions = {}): Promise<{ audioCodes: AudioCodes } & DecodeOutput> {
+  async forward(input: AudioInput, options: ForwardOptions = {}): Promise<ForwardOutput> {
     const where = "forward";
     checkOptions(where, options, ["paddingMask", "numQuantizers", "samplingRate", "tail", "audioCodes"]);
     const { audioCodes: given, ...encodeOptions } = options;

@@ -17,14 +17,23 @@ export type PadMode = "constant" | "replicate";
  * `padLeft = (kernel - 1) * dilation + 1 - stride`. Tensor `weight` is [outChannels, inChannels / groups, kernel].
  */
 export interface ConvLayer {
+  /** What tells it from other layers. */
   kind: "conv";
+  /** Its tensors are `<name>.weight`, and `<name>.bias` where it has one. */
   name: string;
+  /** Channels that come in. */
   inChannels: number;
+  /** Channels that go out. */
   outChannels: number;
+  /** Taps. */
   kernel: number;
+  /** Positions in for one that goes out. */
   stride: number;
+  /** Positions from one tap to the next. */
   dilation: number;
+  /** Whether there is a tensor `bias`, [outChannels]. */
   bias: boolean;
+  /** What lies before the first position: zeros, or the first one again. */
   padMode: PadMode;
 }
 
@@ -34,37 +43,57 @@ export interface ConvLayer {
  * [inChannels, outChannels / groups, kernel].
  */
 export interface ConvTransposeLayer {
+  /** What tells it from other layers. */
   kind: "convTranspose";
+  /** Its tensors are `<name>.weight`, and `<name>.bias` where it has one. */
   name: string;
+  /** Channels that come in. */
   inChannels: number;
+  /** Channels that go out. */
   outChannels: number;
+  /** Taps. */
   kernel: number;
+  /** Positions out for one that comes in. */
   stride: number;
+  /** Parts of the channels that do not mix; divides both numbers of channels. */
   groups: number;
+  /** Whether there is a tensor `bias`, [outChannels]. */
   bias: boolean;
 }
 
 /** `y = W x + bias`. Tensor `weight` is [outChannels, inChannels]. */
 export interface LinearLayer {
+  /** What tells it from other layers. */
   kind: "linear";
+  /** Its tensors are `<name>.weight`, and `<name>.bias` where it has one. */
   name: string;
+  /** Channels that come in. */
   inChannels: number;
+  /** Channels that go out. */
   outChannels: number;
+  /** Whether there is a tensor `bias`, [outChannels]. */
   bias: boolean;
 }
 
 /** `y = (x - mean) / sqrt(variance + eps) * weight + bias` over the channels of a position. */
 export interface LayerNormLayer {
+  /** What tells it from other layers. */
   kind: "layerNorm";
+  /** Its tensors are `<name>.weight` and `<name>.bias`, [channels]. */
   name: string;
+  /** Channels of a position, in and out. */
   channels: number;
+  /** Added to the variance. */
   eps: number;
 }
 
 /** `y = x * scale` per channel. Tensor `scale` is [channels]. */
 export interface ScaleLayer {
+  /** What tells it from other layers. */
   kind: "scale";
+  /** Its tensor is `<name>.scale`. */
   name: string;
+  /** Channels of a position, in and out. */
   channels: number;
 }
 
@@ -74,26 +103,39 @@ export interface ScaleLayer {
  * names are its own and `.q_proj`, `.k_proj`, `.v_proj` or `.o_proj`.
  */
 export interface AttentionLayer {
+  /** What tells it from other layers. */
   kind: "attention";
+  /** What the names of its tensors begin with. */
   name: string;
+  /** Channels of a position, in and out. */
   channels: number;
+  /** Heads of the queries. */
   heads: number;
+  /** Heads of keys and values; divides `heads`. */
   keyValueHeads: number;
+  /** Channels of a head; even. */
   headDim: number;
+  /** Positions that a query sees, its own included. */
   window: number;
+  /** Base of the rotary position embedding. */
   ropeTheta: number;
+  /** Whether the four linear layers have a bias. */
   bias: boolean;
 }
 
 /** `x > 0 ? x : exp(x) - 1`, or `x / 2 * (1 + erf(x / sqrt(2)))`. */
 export interface ActivationLayer {
+  /** What tells it from other layers. */
   kind: "elu" | "gelu";
 }
 
 /** `y = shortcut(x) + branch(x)`; an empty shortcut is the identity. Both keep the number of positions. */
 export interface ResidualLayer {
+  /** What tells it from other layers. */
   kind: "residual";
+  /** What is added; not empty. */
   branch: Layer[];
+  /** What it is added to; empty for the input itself. */
   shortcut: Layer[];
 }
 
@@ -103,26 +145,37 @@ export interface ResidualLayer {
  * residual, the lowest index wins a tie.
  */
 export interface ResidualQuantizer {
+  /** What the names of its tensors begin with; see {@link codebookTensors}. */
   name: string;
+  /** How many there are, each for what the one before left over. */
   codebooks: number;
+  /** Entries of a codebook. */
   size: number;
+  /** Values of an entry. */
   dim: number;
+  /** Channels of the latent. */
   channels: number;
+  /** Whether the latent is projected from `channels` to `dim` and back. */
   projected: boolean;
 }
 
 /** Latent to codes: every quantizer codes the same latent, its codes follow those of the one before it. */
 export interface QuantizeLayer {
+  /** What tells it from other layers. */
   kind: "quantize";
+  /** In the order of their codes. */
   quantizers: ResidualQuantizer[];
 }
 
 /** Codes to latent: the sum over the quantizers. */
 export interface DequantizeLayer {
+  /** What tells it from other layers. */
   kind: "dequantize";
+  /** In the order of their codes. */
   quantizers: ResidualQuantizer[];
 }
 
+/** A layer of a network. Backends know these and no others. */
 export type Layer =
   | ConvLayer
   | ConvTransposeLayer
@@ -140,15 +193,19 @@ export type Layer =
  * layer and a decoder begins with a dequantize layer; otherwise they are latents.
  */
 export interface Network {
+  /** Which way it goes. */
   direction: "encode" | "decode";
   /** Samples of audio per frame. */
   frameSize: number;
+  /** From the input to the output. */
   layers: Layer[];
 }
 
 /** A tensor by the name it has in the reference layout, with the shape it must have. */
 export interface TensorSpec {
+  /** In the reference layout, that of transformers. */
   name: string;
+  /** Its dimensions, the last one fastest. */
   shape: number[];
 }
 
@@ -319,9 +376,11 @@ export function networkTensors(network: Network): TensorSpec[] {
  * oldest first, right-aligned and zero where the stream has not been yet. `fill` says what a new stream starts from.
  */
 export interface StateSpec {
+  /** The layer that it belongs to, and which of its tensors it is. */
   name: string;
   /** [positions, channels], or [heads, positions, channels] for an attention layer's keys and values. */
   shape: number[];
+  /** What it is at the beginning of a stream: zeros, or copies of the first position that comes. */
   fill: "zeros" | "replicate";
 }
 

@@ -18,6 +18,7 @@ import {
 import type { Network } from "./network.ts";
 import { nextTurn } from "./turn.ts";
 
+/** How large a pool is. */
 export interface PoolOptions {
   /** Encoders that may be open at a time, and as many decoders. */
   maxStreams: number;
@@ -32,6 +33,7 @@ type Part = CodesSession["part"];
  * a step runs, or in the same turn of the event loop, shares the next one. Streams come and go at any time.
  */
 export class MimiPool {
+  /** Encoders that may be open at a time, and as many decoders. */
   readonly maxStreams: number;
   readonly #session: (where: string, part: Part) => CodesSession;
   readonly #programs = new Map<Program, SharedProgram>();

@@ -21,6 +21,7 @@ export interface ByteSource {
   prepare?(ranges: readonly { offset: number; length: number }[]): Promise<void>;
   /** Forgets the copy of a download that was kept and that these bytes come from. */
   discard?(): Promise<void>;
+  /** Lets go of what is open. No read follows. */
   close?(): Promise<void>;
 }
 

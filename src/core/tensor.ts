@@ -8,7 +8,9 @@ import { sizeOf } from "./network.ts";
 
 /** `data` holds `shape[0] * shape[1] * ...` values, the last dimension fastest. */
 export interface Tensor<D> {
+  /** The values. */
   data: D;
+  /** The dimensions. */
   shape: number[];
 }
 

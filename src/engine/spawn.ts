@@ -9,6 +9,7 @@ import * as runtime from "../hub/runtime.ts";
 import { workerFile } from "../worker-file.ts";
 import type { FromWorker, ToWorker } from "./protocol.ts";
 
+/** Where a model's worker comes from. */
 export interface WorkerOptions {
   /** Where `worker.js` is, if it is not where the package has it. */
   url?: string | URL;

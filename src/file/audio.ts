@@ -23,6 +23,7 @@ export type AudioFormat = "wav" | "flac" | "mp3" | "aac" | "vorbis" | "opus" | "
 
 /** An audio file whose beginning has been read. */
 export interface Audio {
+  /** What its first bytes say it is. */
   format: AudioFormat;
   /** Hz. */
   samplingRate: number;

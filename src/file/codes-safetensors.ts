@@ -29,6 +29,7 @@ export interface CodesInfo {
   samplingRate?: number;
   /** Samples that a frame stands for. */
   frameSize?: number;
+  /** Codes of a frame. */
   codebooks?: number;
   /** Bits of a code: log2 of the codebook size. */
   bits?: number;

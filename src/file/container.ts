@@ -70,6 +70,7 @@ export interface ContainerEnd {
 
 /** A `.mimi` file whose header has been read. */
 export interface Container {
+  /** What the file says of its codes. */
   header: ContainerHeader;
   /** The blocks, as they come, to be read once; returns how the recording ends. */
   blocks(): AsyncGenerator<Block, ContainerEnd, undefined>;
@@ -77,6 +78,7 @@ export interface Container {
 
 /** A `.mimi` file that can be read from any frame. */
 export interface SeekableContainer extends ContainerEnd {
+  /** What the file says of its codes. */
   header: ContainerHeader;
   /**
    * The blocks from a frame on, the first of them cut so that it begins there.

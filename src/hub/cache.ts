@@ -25,9 +25,11 @@ export interface CachedFile {
   model: string;
   /** Commit of a repository, or its branch or tag where the hub does not tell. */
   revision: string | undefined;
+  /** Its path in the repository, or the last part of its address. */
   file: string;
   /** Bytes that are kept, and bytes of the whole. */
   bytes: number;
+  /** Bytes of the whole file. */
   size: number;
   /**
    * How it is known to be right: `"sha256"`, held against the hash that its publisher announces; `"lock"`, each piece is held

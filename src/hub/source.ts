@@ -8,8 +8,11 @@ import { isSha256 } from "./sha256.ts";
 
 /** A model by the addresses of its files. `config` may be absent for Kyutai's own checkpoints: then it is `kyutai/mimi`'s. */
 export interface ModelFiles {
+  /** `config.json`. */
   config?: URL;
+  /** A safetensors file. */
   weights: URL;
+  /** `preprocessor_config.json`, for `MimiFeatureExtractor`. */
   preprocessor?: URL;
   /** SHA-256 of the weights in hexadecimal: with it they are checked, all of them, before any of them is used. */
   sha256?: string;

@@ -17,6 +17,7 @@ import { NodeCore, type NodeLike } from "./node.ts";
 import type { PlayoutCounts } from "./playout.ts";
 import type { Registration } from "./register.ts";
 
+/** How a decoder node plays. */
 export interface MimiDecoderNodeOptions {
   /**
    * `"live"` (default) keeps the delay small and leaves out what comes too late or too fast; `"playback"` plays everything,
@@ -36,14 +37,19 @@ export interface MimiDecoderNodeOptions {
 export interface DecoderStats {
   /** Samples out: played, silence because the buffer ran dry, and silence because nothing was to be played. */
   playedSamples: number;
+  /** Samples of silence because the buffer ran dry. */
   underrunSamples: number;
+  /** Samples of silence because nothing was to be played. */
   idleSamples: number;
   /** Decoded samples that were not played: cleared, or too late in live mode. */
   droppedSamples: number;
+  /** How often the buffer ran dry. */
   underruns: number;
   /** Frames that came, that were decoded, and that were thrown away before. */
   receivedFrames: number;
+  /** Frames that were decoded. */
   decodedFrames: number;
+  /** Frames that were thrown away before they were decoded. */
   droppedFrames: number;
 }
 

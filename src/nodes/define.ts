@@ -27,11 +27,13 @@ export interface MimiEncoderNodeOptions extends AudioNodeOptions {
   numQuantizers?: number;
 }
 
+/** What a codec node begins with. */
 export interface MimiCodecNodeOptions {
   /** Value that the parameter `numQuantizers` begins with: 8, or what the model has if that is less. */
   numQuantizers?: number;
   /** Values that the parameters `bypass` and `loss` begin with: 0. */
   bypass?: number;
+  /** Value that the parameter `loss` begins with: 0. */
   loss?: number;
   /** Which frames are lost: an integer from 0 to 2^32 - 1, 0 by default. One seed loses the same frames each time. */
   seed?: number;
@@ -41,10 +43,22 @@ export interface MimiCodecNodeOptions {
   buffer?: number;
 }
 
-/** When it was, in microseconds of the context's clock. */
-export type MimiEvent = CustomEvent<{ timestamp: number }>;
-/** When it began and how long it was, in microseconds of the context's clock. */
-export type MimiSpanEvent = CustomEvent<{ timestamp: number; duration: number }>;
+/** When something was. */
+export interface MimiMoment {
+  /** Microseconds of the context's clock. */
+  timestamp: number;
+}
+
+/** When something began and how long it was. */
+export interface MimiSpan extends MimiMoment {
+  /** Microseconds. */
+  duration: number;
+}
+
+/** Something happened; `detail` says when. */
+export type MimiEvent = CustomEvent<MimiMoment>;
+/** Something went on; `detail` says when and how long. */
+export type MimiSpanEvent = CustomEvent<MimiSpan>;
 
 /** Events of both nodes, by their names. */
 export interface MimiNodeEvents {
@@ -66,11 +80,13 @@ export interface MimiDecoderEvents {
 
 /** The methods of an EventTarget for these events; others go to those of the base. */
 export interface Listening<Events> {
+  /** Calls a listener with each event of that name. */
   addEventListener<Type extends keyof Events>(
     type: Type,
     listener: (event: Events[Type]) => void,
     options?: boolean | AddEventListenerOptions,
   ): void;
+  /** Calls a listener no more. */
   removeEventListener<Type extends keyof Events>(
     type: Type,
     listener: (event: Events[Type]) => void,
@@ -121,6 +137,7 @@ export interface MimiEncoder {
  * and nothing else; members that need time to pass throw {@link NotSupportedError} there.
  */
 export interface MimiDecoder {
+  /** The model that decodes. */
   readonly model: MimiModel;
   /**
    * Takes codes [1, codebooks, n] or frames of an encoder's `readable`. In playback mode writes are held back when about
@@ -128,6 +145,7 @@ export interface MimiDecoder {
    * this is a new one.
    */
   readonly writable: WritableStream<DecoderInput>;
+  /** As it was made. */
   readonly mode: "live" | "playback";
   /** Frames that were heard, in parts as well. Some 40 ms old, as the other figures here. */
   readonly playedFrames: number;
@@ -159,6 +177,7 @@ export interface MimiDecoder {
 
 /** What a codec node adds to an AudioWorkletNode. */
 export interface MimiCodec {
+  /** The model that encodes and decodes. */
   readonly model: MimiModel;
   /** As {@link MimiEncoder.numQuantizers}. */
   readonly numQuantizers: AudioParam;
@@ -191,6 +210,7 @@ export type NodeConstructor = new (...args: any[]) => NodeLike & {
 
 type ContextOf<Base extends NodeConstructor> = ConstructorParameters<Base>[0];
 
+/** The node classes of an implementation of Web Audio. */
 export interface MimiNodes<Base extends NodeConstructor> {
   /**
    * Passes audio through unchanged and turns it into codes. `connect(decoder)` also sends the codes to that decoder, which

@@ -35,6 +35,7 @@ export interface EncodedFrame {
   fingerprint: string;
 }
 
+/** What became of audio and frames. */
 export interface EncoderStats extends EncoderTaskStats {
   /** Frames that were thrown away because nobody read them. */
   droppedFrames: number;

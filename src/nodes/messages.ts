@@ -160,6 +160,7 @@ export type FromEncoderTask =
   | { type: "stats"; id: number; stats: EncoderTaskStats }
   | { type: "failed"; error: import("../engine/protocol.ts").ErrorData };
 
+/** What the worker did for an encoder. */
 export interface EncoderTaskStats {
   /** Frames that were encoded. */
   frames: number;
@@ -187,6 +188,7 @@ export type FromCodecTask =
   | { type: "state"; stats: CodecTaskStats }
   | { type: "failed"; error: import("../engine/protocol.ts").ErrorData };
 
+/** What the worker did for a codec node. */
 export interface CodecTaskStats extends EncoderTaskStats {
   /** Those of the frames that the parameter `loss` took, and that were concealed. */
   lostFrames: number;

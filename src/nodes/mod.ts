@@ -38,7 +38,9 @@ export {
   type MimiDecoderEvents,
   type MimiEncoderNodeOptions,
   type MimiEvent,
+  type MimiMoment,
   type MimiNodeEvents,
+  type MimiSpan,
   type MimiSpanEvent,
   type NodeConstructor,
 } from "./define.ts";

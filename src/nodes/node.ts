@@ -12,9 +12,18 @@ import type { Registration } from "./register.ts";
 
 /** The part of an audio node that is used, whoever implements it. */
 export interface NodeLike {
+  /** To the processor. */
   readonly port: MessagePort;
-  readonly context: { readonly sampleRate: number; readonly state: string };
+  /** Where it belongs. */
+  readonly context: {
+    /** Hz. */
+    readonly sampleRate: number;
+    /** `"closed"` where nothing can be made any more. */
+    readonly state: string;
+  };
+  /** Tells listeners of an event. */
   dispatchEvent(event: Event): boolean;
+  /** Calls a listener with each event of that name. */
   addEventListener(type: string, listener: (event: Event) => void): void;
 }
 

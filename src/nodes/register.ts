@@ -21,13 +21,20 @@ import { OfflineModel } from "./offline.ts";
 
 /** What is needed of a context, whoever implements it. */
 export interface WorkletContext {
+  /** Hz. */
   readonly sampleRate: number;
+  /** `"closed"` where nothing can be made any more. */
   readonly state?: string;
-  readonly audioWorklet?: { addModule(url: string): Promise<void> };
+  /** What adds modules; minimal contexts have none. */
+  readonly audioWorklet?: {
+    /** Runs a script on the audio thread. */
+    addModule(url: string): Promise<void>;
+  };
   /** What makes it an offline context. */
   readonly startRendering?: () => Promise<unknown>;
 }
 
+/** The model of a context's nodes, and where their files are. */
 export interface RegisterOptions {
   /**
    * The model of the context's nodes. For a live context it has to run in a worker (`worker: true`). For an offline one it may

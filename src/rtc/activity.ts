@@ -25,6 +25,7 @@ const RISE = 2;
 /** Background before anything was heard. */
 const START = -50;
 
+/** Whether somebody speaks, by the loudness of frames against the background. */
 export class VoiceActivity {
   readonly #rate: number;
   #background = START;

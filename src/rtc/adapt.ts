@@ -9,11 +9,13 @@ import { MOST_REDUNDANCY, voicePacketBytes } from "./packets.ts";
 import type { VoiceModel } from "./receiver.ts";
 import type { VoiceReport } from "./sender.ts";
 
+/** What there is to spend, and within what limits. */
 export interface AdaptOptions {
   /** Bits a second for voice packets, their headers included. */
   bitrate: number;
   /** Codebooks at least and at most; default 4 and 8, or what is loaded if that is less. */
   minQuantizers?: number;
+  /** Codebooks at most; default 8, or what is loaded if that is less. */
   maxQuantizers?: number;
   /** Earlier frames in a packet, at most; default 3. Each may add a frame to the delay. */
   maxRedundancy?: number;
@@ -23,7 +25,9 @@ export interface AdaptOptions {
 
 /** What should be sent. */
 export interface VoiceSettings {
+  /** Codebooks of a frame. */
   numQuantizers: number;
+  /** Earlier frames in each packet, 0 to 7. */
   redundancy: number;
 }
 

@@ -31,13 +31,17 @@ export interface VoiceFormat {
 
 /** Announces a stream; sent until an answer comes. */
 export interface HelloPacket extends VoiceFormat {
+  /** What tells it from other packets. */
   type: "hello";
+  /** Number of the stream, 0 to 255. */
   stream: number;
 }
 
 /** The answer to a hello that the receiver can make use of. */
 export interface AcceptPacket {
+  /** What tells it from other packets. */
   type: "accept";
+  /** Number of the stream, 0 to 255. */
   stream: number;
 }
 
@@ -46,8 +50,11 @@ export type RefusalReason = "version" | "model" | "format";
 
 /** The answer to a hello that it cannot. */
 export interface RefusePacket {
+  /** What tells it from other packets. */
   type: "refuse";
+  /** Number of the stream, 0 to 255. */
   stream: number;
+  /** What the receiver cannot do with it. */
   reason: RefusalReason;
   /** Newest version that the receiver reads. */
   version: number;
@@ -57,6 +64,7 @@ export interface RefusePacket {
 
 /** Frames of codes: one and earlier ones, or earlier ones alone where there is silence. */
 interface FramesPacket {
+  /** Number of the stream, 0 to 255. */
   stream: number;
   /** Index of the newest frame that the packet speaks of, modulo 2^16: its time in frames. */
   frame: number;
@@ -68,6 +76,7 @@ interface FramesPacket {
 
 /** A frame, and earlier ones again. */
 export interface VoicePacket extends FramesPacket {
+  /** What tells it from other packets. */
   type: "voice";
   /** Codes of `frame`, `frame - 1`, and so on: [codebooks] each. */
   frames: Uint16Array[];
@@ -75,6 +84,7 @@ export interface VoicePacket extends FramesPacket {
 
 /** Silence: frames that are not sent, and the last ones that were. */
 export interface NoisePacket extends FramesPacket {
+  /** What tells it from other packets. */
   type: "noise";
   /** Loudness of the noise, in dB below full scale: 0 to 127. */
   level: number;
@@ -86,13 +96,17 @@ export interface NoisePacket extends FramesPacket {
 
 /** What a receiver tells of a stream; see docs/packets.md for units on the wire. */
 export interface ReportPacket {
+  /** What tells it from other packets. */
   type: "report";
+  /** Number of the stream, 0 to 255. */
   stream: number;
   /** Newest frame that came, modulo 2^16, and how long ago it was, seconds: gives the sender the round trip. */
   frame: number;
+  /** Seconds since that frame came. */
   held: number;
   /** Packets that the network lost since the last report, as a share, and in a row where any were: at least 1. */
   loss: number;
+  /** Packets that were lost in a row, on average: at least 1. */
   burst: number;
   /** Frames that had to be concealed since the last report, as a share. */
   concealed: number;
@@ -102,6 +116,7 @@ export interface ReportPacket {
   delay: number;
 }
 
+/** Any packet, told apart by `type`. */
 export type Packet = HelloPacket | AcceptPacket | RefusePacket | VoicePacket | NoisePacket | ReportPacket;
 
 /** Types by their number in the low 3 bits of the first byte. */

@@ -36,12 +36,15 @@ import { Timeline, type VoiceDecoder } from "./timeline.ts";
 
 /** What an end of a stream has to know of a model; a `MimiModel` will do. */
 export interface VoiceModel {
+  /** What its audio and codes are. */
   config: Pick<MimiConfig, "samplingRate" | "frameSize" | "codebookSize">;
+  /** See `MimiModel.fingerprint`. */
   fingerprint: string;
   /** Codebooks that are loaded. */
   numQuantizers: number;
 }
 
+/** Who decodes, and how long late packets are waited for. */
 export interface VoiceReceiverOptions {
   /** What turns codes into audio; the receiver's own from now on. */
   decoder: VoiceDecoder;
@@ -63,6 +66,7 @@ export interface VoiceReceiverStats {
   packets: {
     /** Voice and noise that was made use of. */
     taken: number;
+    /** That had come before. */
     duplicate: number;
     /** No packets, or damaged. */
     malformed: number;
@@ -73,8 +77,17 @@ export interface VoiceReceiverStats {
     /** Too far from the others to be believed. */
     stray: number;
   };
-  /** Packets that the network lost, of those that are known to have been sent; and in how many runs. */
-  network: { expected: number; lost: number; bursts: number; jitter: number };
+  /** What the network did. */
+  network: {
+    /** Packets that are known to have been sent. */
+    expected: number;
+    /** Those of them that never came. */
+    lost: number;
+    /** In how many runs they were lost. */
+    bursts: number;
+    /** Interarrival jitter (RFC 3550, 6.4.1), seconds. */
+    jitter: number;
+  };
   /** Frames by what was heard in their place. Each one is counted once. */
   frames: {
     /** All their codes, from their own packet. */
@@ -91,23 +104,36 @@ export interface VoiceReceiverStats {
     skipped: number;
   };
   /** Frames whose codes came after their turn, and what that was good for: see `repair`. */
-  late: { frames: number; repairs: number; replayed: number };
+  late: {
+    /** Such frames. */
+    frames: number;
+    /** Times that the decoder's state was repaired with them. */
+    repairs: number;
+    /** Frames that were decoded again for it. */
+    replayed: number;
+  };
   /**
    * Samples. `decoded + concealed + noise + idle + inserted - removed` are those that `pull` gave and those that wait.
    */
   samples: {
+    /** Of codes that came. */
     decoded: number;
+    /** Of predicted codes, and what these fade to. */
     concealed: number;
+    /** Of pauses. */
     noise: number;
     /** Silence before the first frame. */
     idle: number;
     /** By stretching time. */
     inserted: number;
+    /** By squeezing it. */
     removed: number;
+    /** Decoded and not pulled yet. */
     waiting: number;
   };
-  /** How long after the fastest packets frames are played, now and as it should be, seconds. */
+  /** How long after the fastest packets frames are played now, seconds. */
   delay: number;
+  /** What it should be. */
   targetDelay: number;
 }
 
@@ -131,6 +157,7 @@ const PIECE = 0.01, RETURN = 0.01, SEAM = 0.005;
 /** Share of a new measurement in the delay. */
 const SMOOTHING = 1 / 8;
 
+/** Packets to audio: orders, waits, conceals, repairs, and tells the sender. No clock inside; see docs/rtc.md. */
 export class VoiceReceiver {
   readonly #model: VoiceModel;
   readonly #bits: number;

@@ -29,6 +29,7 @@ import {
 } from "./packets.ts";
 import type { VoiceModel } from "./receiver.ts";
 
+/** The stream, and what its packets repeat. */
 export interface VoiceSenderOptions {
   /** Number of the stream, 0 to 255; default 0. A stream that begins anew takes another one. */
   stream?: number;
@@ -56,6 +57,7 @@ const SENT = 256;
 /** Reports that loss is averaged over, the older the less. */
 const LOOKBACK = 10;
 
+/** Frames of codes to packets, and what the receiver says of them. No clock inside; see docs/rtc.md. */
 export class VoiceSender {
   /** Earlier frames in each packet. */
   redundancy: number;

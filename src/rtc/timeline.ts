@@ -15,9 +15,19 @@ import type { AudioCodes } from "../core/codes.ts";
  * no use.
  */
 export interface VoiceDecoder {
-  decode(codes: AudioCodes): { audioValues: { data: Float32Array } };
+  /** Audio of frames [1, codebooks, frames]. */
+  decode(codes: AudioCodes): {
+    /** [1, 1, samples] */
+    audioValues: {
+      /** The samples. */
+      data: Float32Array;
+    };
+  };
+  /** Back to the beginning of a stream. */
   reset(): void;
+  /** The stream's memory, as a value. */
   snapshot?(): unknown;
+  /** Puts a memory that `snapshot` gave in the place of its own. */
   restore?(snapshot: unknown): void;
 }
 

@@ -23,6 +23,7 @@ export type NativeProvider = "cpu" | "cuda" | "coreml" | "dml" | "webgpu";
 
 const PROVIDERS: readonly NativeProvider[] = ["cpu", "cuda", "coreml", "dml", "webgpu"];
 
+/** How onnxruntime-node computes. */
 export interface NativeOptions extends OnnxOptions {
   /** Threads of a step on the CPU; default 1, which leaves the other cores to other streams. */
   threads?: number;

@@ -16,6 +16,7 @@ import type { Backend } from "../../core/backend.ts";
 import { compileWith } from "./compile.ts";
 import { checkOnnxOptions, type OnnxOptions, Runtime } from "./options.ts";
 
+/** How onnxruntime-web computes in WebAssembly. */
 export interface OnnxWasmOptions extends OnnxOptions {
   /**
    * Threads of a step, default 1. ONNX Runtime reads this once, for the first session in a thread; more than one need a

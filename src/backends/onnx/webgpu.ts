@@ -17,6 +17,7 @@ import { describe, MimiTypeError, NotSupportedError } from "../../core/errors.ts
 import { compileWith } from "./compile.ts";
 import { checkOnnxOptions, type OnnxOptions, Runtime } from "./options.ts";
 
+/** How onnxruntime-web computes on WebGPU. */
 export interface WebGPUOptions extends OnnxOptions {
   /** A device of one's own, which this library does not destroy; by default one is requested, and destroyed with the model. */
   device?: GPUDevice;
