@@ -12,7 +12,7 @@
  * @module
  */
 export { type CodecLoadOptions, LatentModel, type LoadOptions, MimiFeatureExtractor, MimiModel } from "./src/load.ts";
-export type { ModelFiles, ModelSource } from "./src/hub/source.ts";
+export type { ModelFiles, ModelFolder, ModelSource } from "./src/hub/source.ts";
 export type { Progress } from "./src/hub/progress.ts";
 export { type CachedFile, type CacheOptions, clearCache, listCache, persistCache } from "./src/hub/cache.ts";
 

@@ -412,6 +412,12 @@ export function openFolder(
         if (file === "config.json") return official();
         throw new LoadError("ERR_NOT_FOUND", `fromPretrained: the source has no ${file}.`);
       };
+    case "folder":
+      return async (file, expected) => {
+        const address = Object.hasOwn(source.files, file) ? source.files[file] : undefined;
+        if (address) return await at(file, address, address, expected);
+        throw new LoadError("ERR_NOT_FOUND", `fromPretrained: the source's folder has no ${file}.`);
+      };
     case "location": {
       // A weights file stands for the folder that it is in; without a config.json beside it, it is kyutai/mimi's.
       const here = new URL(source.href), folder = new URL(here), model = here.origin + here.pathname;

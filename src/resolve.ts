@@ -10,7 +10,8 @@ import { type ModelSource, parseSource } from "./hub/source.ts";
 export type ResolvedSource =
   | { kind: "repository"; repository: string }
   | { kind: "location"; href: string }
-  | { kind: "files"; config?: string; weights: string; preprocessor?: string; sha256?: string };
+  | { kind: "files"; config?: string; weights: string; preprocessor?: string; sha256?: string }
+  | { kind: "folder"; files: Record<string, string> };
 
 /** @throws {MimiTypeError} for what is no source. */
 export async function resolveSource(source: ModelSource): Promise<ResolvedSource> {
@@ -21,6 +22,10 @@ export async function resolveSource(source: ModelSource): Promise<ResolvedSource
     case "location": {
       const { location } = parsed;
       return { kind: "location", href: (typeof location === "string" ? await pathToURL(location) : location).href };
+    }
+    case "folder": {
+      const addresses = Object.entries(parsed.folder).map(([name, { href }]) => [name, href]);
+      return { kind: "folder", files: Object.fromEntries(addresses) };
     }
     case "embedded":
     case "files": {

@@ -480,3 +480,34 @@ test("the embedded model is what it is pinned to be", async () => {
   await (await openWeights("test", { ...files, sha256: mini.sha256 }, {})).close();
   await assert.rejects(openWeights("test", { ...files, sha256: "0".repeat(64) }, {}), { code: "ERR_INTEGRITY" });
 });
+
+test("a folder of addresses: a bundle that a user dropped, and what is missing or no address", async () => {
+  const { out, manifest } = await pack(TINY, "dropped", "--precision", "int8"), folder: Record<string, URL> = {};
+  for (const name of await readdir(out)) {
+    folder[name] = new URL(URL.createObjectURL(new Blob([new Uint8Array(await readFile(join(out, name)))])));
+  }
+  using there = await MimiModel.fromPretrained(out), dropped = await MimiModel.fromPretrained({ folder });
+  assert.deepEqual([dropped.fingerprint, dropped.precision], [there.fingerprint, "int8"]);
+  assert.deepEqual(await dropped.encode(tone), await there.encode(tone));
+  const load = (folder: Record<string, unknown>) =>
+    MimiModel.fromPretrained({ folder } as { folder: Record<string, URL> });
+  const [{ file }] = manifest.shards;
+  const without = Object.fromEntries(Object.entries(folder).filter(([name]) => name !== file));
+  await assert.rejects(load(without), { code: "ERR_NOT_FOUND", message: new RegExp(`folder has no ${file}`) });
+  await assert.rejects(load({}), { code: "ERR_NOT_FOUND", message: /folder has no config\.json/ });
+  await assert.rejects(load({ toString: folder[file] }), { message: /folder has no config\.json/ });
+  await assert.rejects(load({ "config.json": "x" }), {
+    message: /source\.folder\["config\.json"\] must be a URL, got "x"/,
+  });
+  await assert.rejects(load({ ...folder, [file]: folder["config.json"] }), {
+    code: "ERR_INTEGRITY",
+    message: /has \d+ bytes/,
+  });
+  const plain = { "config.json": "config.json", "model.safetensors": "model.safetensors" };
+  for (const name of Object.keys(plain)) {
+    const bytes = new Uint8Array(await readFile(join(TINY, name)));
+    Object.assign(plain, { [name]: new URL(URL.createObjectURL(new Blob([bytes]))) });
+  }
+  using tiny = await MimiModel.fromPretrained(TINY), also = await load(plain);
+  assert.deepEqual(await also.encode(tone), await tiny.encode(tone));
+});

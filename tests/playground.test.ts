@@ -133,6 +133,36 @@ test("codebooks, loss, weights and files change what is heard", async (browser) 
   assert.match(await text(page, "about"), /^Model model\.safetensors, wasm, int8/);
 });
 
+test("a bundle: its folder dropped, or its files chosen", async (browser) => {
+  const page = await open(browser), bundle = join(folder, "bundle");
+  await promisify(execFile)(
+    process.execPath,
+    ["--import", "tsx", "src/cli/main.ts", "pack", "mini", bundle, "--codebooks", "8", "--precision", "int8"],
+    { cwd: ROOT },
+  );
+  const devtools = await page.context().newCDPSession(page);
+  const drag = async (type: "dragEnter" | "dragOver" | "drop", files: string[]) =>
+    await devtools.send("Input.dispatchDragEvent", {
+      type,
+      x: 50,
+      y: 50,
+      data: { items: [], files, dragOperationsMask: 1 },
+    });
+  for (const type of ["dragEnter", "dragOver", "drop"] as const) await drag(type, [bundle]);
+  await status(page, /^a bundle is chosen/);
+  await page.locator("#file").setInputFiles(SAMPLE);
+  await status(page, /40 frames/);
+  assert.match(await text(page, "about"), /^Model a bundle, wasm/);
+  for (const type of ["dragEnter", "dragOver", "drop"] as const) await drag(type, [SAMPLE]);
+  await status(page, /40 frames/);
+  const files = (await readdir(bundle)).map((name) => join(bundle, name));
+  await page.locator("#file").setInputFiles(files);
+  await status(page, /^a bundle is chosen/);
+  await page.locator("#file").setInputFiles(files.filter((file) => !file.endsWith("bundle.json")));
+  await page.locator("#file").setInputFiles(SAMPLE);
+  await page.getByRole("alert").filter({ hasText: "bundle.json" }).waitFor();
+});
+
 test("the microphone, live, and what was said afterwards", async (browser) => {
   const page = await open(browser), button = page.getByRole("button", { name: "Microphone" });
   await button.click();

@@ -151,9 +151,17 @@ async function openCodes(file: Blob, signal: AbortSignal): Promise<void> {
 /** Files that were chosen or dropped: a model, codes, or audio. */
 function open(files: File[]): Promise<void> {
   return run(async (signal) => {
+    const address = (file: File) => new URL(URL.createObjectURL(file));
     const find = (ending: string) => files.find((file) => file.name.endsWith(ending)), weights = find(".safetensors");
     await stopLive();
-    if (weights) return useModel(weights, find(".json"));
+    if (find(".bin")) {
+      const folder = Object.fromEntries(files.map((file) => [file.name, address(file)]));
+      return useModel("a bundle", { folder });
+    }
+    if (weights) {
+      const config = find(".json");
+      return useModel(weights.name, { weights: address(weights), ...(config && { config: address(config) }) });
+    }
     const [file] = files;
     name = file.name.replace(/\.\w+$/, "");
     if (file.name.endsWith(".mimi")) return await openCodes(file, signal);
@@ -162,13 +170,28 @@ function open(files: File[]): Promise<void> {
   });
 }
 
+/** What was dropped: a file, or those of a folder. */
+async function filesOf(entry: FileSystemEntry | null, file: File | null): Promise<File[]> {
+  if (!entry?.isDirectory) return file ? [file] : [];
+  const reader = (entry as FileSystemDirectoryEntry).createReader(), files: File[] = [];
+  const read = () => new Promise<FileSystemEntry[]>((resolve, reject) => reader.readEntries(resolve, reject));
+  for (let some; (some = await read()).length > 0;) { // some at a time
+    for (const each of some) {
+      if (each.isFile) {
+        files.push(await new Promise((resolve, reject) => (each as FileSystemFileEntry).file(resolve, reject)));
+      }
+    }
+  }
+  return files;
+}
+
 /** Puts a model into the list, and chooses it. */
-function useModel(weights: File, config: File | undefined): void {
-  const value = `file ${dropped.size + 1}`, address = (file: File) => new URL(URL.createObjectURL(file));
-  dropped.set(value, { weights: address(weights), ...(config && { config: address(config) }) });
-  chosen.add(new Option(weights.name, value, false, true));
+function useModel(name: string, source: ModelSource): void {
+  const value = `file ${dropped.size + 1}`;
+  dropped.set(value, source);
+  chosen.add(new Option(name, value, false, true));
   changeModel();
-  show("status", `${weights.name} is chosen; it is loaded when there is something to do.`);
+  show("status", `${name} is chosen; it is loaded when there is something to do.`);
 }
 
 function changeModel(): void {
@@ -259,8 +282,13 @@ addEventListener("dragover", (event) => {
 for (const type of ["dragleave", "drop"]) addEventListener(type, () => document.body.classList.remove("dropping"));
 addEventListener("drop", (event) => {
   event.preventDefault();
-  const files = [...event.dataTransfer?.files ?? []];
-  if (files.length) void open(files);
+  const items = [...event.dataTransfer?.items ?? []].filter(({ kind }) => kind === "file");
+  // Entries and files can be asked for in this turn only.
+  const parts = items.map((item) => filesOf(item.webkitGetAsEntry(), item.getAsFile()));
+  void Promise.all(parts).then((found) => found.flat()).then(
+    (files) => files.length ? open(files) : undefined,
+    complain,
+  );
 });
 for (const slider of [codebooks, loss]) {
   slider.addEventListener("input", () => {

@@ -18,14 +18,21 @@ export interface ModelFiles {
   sha256?: string;
 }
 
+/** A model by all files of its folder, wherever each of them is: files that a user chose or dropped, as `blob:` addresses. */
+export interface ModelFolder {
+  /** Addresses by name: `config.json` and `model.safetensors`, or the files of a bundle. */
+  folder: Readonly<Record<string, URL>>;
+}
+
 /** The embedded model, a path, an address, a repository of the Hugging Face hub, or the files themselves. */
-export type ModelSource = string | URL | ModelFiles;
+export type ModelSource = string | URL | ModelFiles | ModelFolder;
 
 export type ParsedSource =
   | { kind: "embedded" }
   | { kind: "location"; location: URL | string }
   | { kind: "repository"; repository: string }
-  | { kind: "files"; files: ModelFiles };
+  | { kind: "files"; files: ModelFiles }
+  | { kind: "folder"; folder: Readonly<Record<string, URL>> };
 
 /** @throws {MimiTypeError} `ERR_INVALID_ARGUMENT` for what is no address. */
 export function toURL(name: string, address: string): URL {
@@ -40,14 +47,17 @@ export function toURL(name: string, address: string): URL {
   }
 }
 
+function checkAddress(name: string, address: unknown): void {
+  if (address instanceof URL) return;
+  throw new MimiTypeError(
+    "ERR_INVALID_ARGUMENT",
+    `fromPretrained: source.${name} must be a URL, got ${describe(address)}.`,
+  );
+}
+
 function checkFiles(files: ModelFiles): ModelFiles {
   for (const name of ["config", "preprocessor"] as const) {
-    const address: unknown = files[name];
-    if (address === undefined || address instanceof URL) continue;
-    throw new MimiTypeError(
-      "ERR_INVALID_ARGUMENT",
-      `fromPretrained: source.${name} must be a URL, got ${describe(address)}.`,
-    );
+    if (files[name] !== undefined) checkAddress(name, files[name]);
   }
   if (files.sha256 !== undefined && !isSha256(files.sha256)) {
     throw new MimiTypeError(
@@ -69,6 +79,11 @@ export function parseSource(source: unknown): ParsedSource {
   if (source instanceof URL) return { kind: "location", location: source };
   if (typeof source === "object" && source !== null && (source as ModelFiles).weights instanceof URL) {
     return { kind: "files", files: checkFiles(source as ModelFiles) };
+  }
+  const { folder } = (source ?? {}) as Partial<ModelFolder>;
+  if (typeof folder === "object" && folder !== null) {
+    for (const [name, address] of Object.entries(folder)) checkAddress(`folder[${JSON.stringify(name)}]`, address);
+    return { kind: "folder", folder };
   }
   if (typeof source === "string") {
     if (/^(\.|\/|\\|~\/|[A-Za-z]:[\\/])/.test(source)) return { kind: "location", location: source };
