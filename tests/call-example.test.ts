@@ -1,10 +1,8 @@
 /** The call page in a real Chromium: two browser contexts, and the bot. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { mkdir, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import process from "node:process";
 import { test as plain } from "node:test";
 import { fileURLToPath } from "node:url";
 import type { Page } from "playwright-core";
@@ -16,6 +14,7 @@ import { noBrowser } from "./support/chromium.ts";
 import { example } from "./support/example.ts";
 import { TESTS } from "./support/files.ts";
 import { noPeers } from "./support/peers.ts";
+import { picture } from "./support/picture.ts";
 
 const test = inBrowser({
   microphone: fileURLToPath(new URL("../models/mini/it-cannot-complete.wav", TESTS)),
@@ -37,14 +36,6 @@ const reaches = (page: Page, id: string, least: number) =>
     const element = document.getElementById(id)!;
     return (element instanceof HTMLMeterElement ? element.value : parseFloat(element.textContent!)) >= least;
   }, [id, least] as const);
-
-/** Keeps a picture of a page where the environment's SCREENSHOTS names a folder. */
-async function picture(page: Page, name: string): Promise<void> {
-  const folder = process.env.SCREENSHOTS;
-  if (!folder) return;
-  await mkdir(folder, { recursive: true });
-  await writeFile(`${folder}/${name}.png`, await page.screenshot({ fullPage: true }));
-}
 
 plain("signalling: a third one is sent away, and does no harm with what it sends", async () => {
   const server = createServer();

@@ -14,6 +14,7 @@ import { codesFromSafetensors, openContainer, readWav } from "../src/file/mod.ts
 import { inBrowser, type TestBrowser } from "./support/browser.ts";
 import { noBrowser } from "./support/chromium.ts";
 import { TESTS } from "./support/files.ts";
+import { picture } from "./support/picture.ts";
 
 const ROOT = fileURLToPath(new URL("../", TESTS)), SAMPLE = join(ROOT, "models/mini/it-cannot-complete.wav");
 /** Bytes of code that a page needs before it loads a model. */
@@ -241,6 +242,7 @@ for (
     });
     assert.deepEqual(found.filter((violation) => /^(serious|critical)/.test(violation)), []);
     assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "no scrolling sideways");
+    await picture(page, `playground ${name}`);
   });
 }
 
