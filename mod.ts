@@ -9,7 +9,7 @@
  * const { audioValues } = await model.decode(audioCodes);
  * ```
  *
- * @module
+ * @module mimi-audio
  */
 export { type CodecLoadOptions, LatentModel, type LoadOptions, MimiFeatureExtractor, MimiModel } from "./src/load.ts";
 export type { ModelFiles, ModelFolder, ModelSource } from "./src/hub/source.ts";

@@ -2,7 +2,7 @@
  * The embedded model: the Mimi architecture at small widths, 7.8 MB, trained on freely licensed speech. See README.md
  * beside it for its data, licence and quality.
  *
- * @module
+ * @module mimi-audio/mini
  */
 import type { ModelFiles } from "../../src/hub/source.ts";
 

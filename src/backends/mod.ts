@@ -5,7 +5,7 @@
  * streams through it. The functions say what follows from the data: which tensors a layer reads, what a stream remembers, how
  * many positions leave a layer. `examples/backend` has one in less than 100 lines, around another; `tests/support/oracle.ts` is one of plain loops.
  *
- * @module
+ * @module mimi-audio/backend
  */
 export type {
   Backend,

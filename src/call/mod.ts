@@ -13,7 +13,7 @@
  * voice.node.connect(context.destination);
  * ```
  *
- * @module
+ * @module mimi-audio/call
  */
 export { type ChannelEvent, type VoiceChannel } from "./channel.ts";
 export {

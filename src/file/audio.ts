@@ -9,7 +9,7 @@
  * for await (const pcm of toMono(audio, model.config.samplingRate)) await encoder.encode(pcm);
  * ```
  *
- * @module
+ * @module mimi-audio/audio
  */
 import { downmix } from "../core/downmix.ts";
 import { FormatError, isMimiError, NotSupportedError } from "../core/errors.ts";

@@ -35,7 +35,7 @@
  * const npy = codesToNpy(audioCodes);
  * ```
  *
- * @module
+ * @module mimi-audio/file
  */
 export {
   bitsOf,

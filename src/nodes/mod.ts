@@ -14,7 +14,7 @@
  * context.createMediaStreamSource(microphone).connect(encoder).connect(decoder).connect(context.destination);
  * ```
  *
- * @module
+ * @module mimi-audio/nodes
  */
 import { type MimiCodec, type MimiDecoder, type MimiEncoder, type MimiNodes, nativeNode } from "./define.ts";
 

@@ -20,7 +20,7 @@
  * play(receiver.pull(480, now())); // the next 20 ms, whenever they are needed
  * ```
  *
- * @module
+ * @module mimi-audio/rtc
  */
 export { type Activity, VoiceActivity } from "./activity.ts";
 export { adapt, type AdaptOptions, type VoiceSettings } from "./adapt.ts";

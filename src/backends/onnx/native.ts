@@ -10,7 +10,7 @@
  *
  * Needs the package `onnxruntime-node`.
  *
- * @module
+ * @module mimi-audio/native
  */
 import type { Backend } from "../../core/backend.ts";
 import { describe, MimiTypeError } from "../../core/errors.ts";

@@ -10,7 +10,7 @@
  *
  * Needs the package `onnxruntime-web`. This library's own `wasm()` is faster and smaller; this one is for comparison.
  *
- * @module
+ * @module mimi-audio/onnx-wasm
  */
 import type { Backend } from "../../core/backend.ts";
 import { compileWith } from "./compile.ts";

@@ -10,7 +10,7 @@
  *
  * Needs the package `onnxruntime-web`. What streams remember stays on the GPU, and no layer falls back to the CPU.
  *
- * @module
+ * @module mimi-audio/webgpu
  */
 import type { Backend } from "../../core/backend.ts";
 import { describe, MimiTypeError, NotSupportedError } from "../../core/errors.ts";
