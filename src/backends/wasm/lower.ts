@@ -68,6 +68,8 @@ interface Op {
   run(x: number, positions: number, y: number, pass: Pass, accumulate: boolean): void;
   /** Works on `x` itself and leaves `y` alone. */
   inPlace?: boolean;
+  /** What is at `x` afterwards is something else. */
+  spoils?: boolean;
   canAccumulate?: boolean;
   /** Has read all of `x` before it writes to `y`, so that the two may be one. */
   readsFirst?: boolean;
@@ -256,7 +258,8 @@ class Lowering {
     const endsInPlace = steps[last].op.inPlace, { channels } = extent;
     return {
       canAccumulate: steps[last].op.canAccumulate,
-      readsFirst: !first.op.inPlace && (last > 0 || first.op.readsFirst),
+      spoils: first.op.spoils,
+      readsFirst: !first.op.spoils && (last > 0 || first.op.readsFirst),
       run(x, n, y, pass, accumulate) {
         for (let i = 0; i <= last; i++) {
           const { op, layer, to } = steps[i];
@@ -473,15 +476,16 @@ class Lowering {
       throw new NotSupportedError("The wasm backend cannot add the last layer of a residual branch to its input.");
     }
     if (layer.shortcut.length === 0 && branch.readsFirst) {
-      return { inPlace: true, run: (x, n, _y, pass) => branch.run(x, n, x, pass, true) };
+      return { inPlace: true, spoils: true, run: (x, n, _y, pass) => branch.run(x, n, x, pass, true) };
     }
     const { channels } = extent;
     const copy: Op = { run: (x, n, y) => kernels.move(y, x, n * channels * F32) };
-    if (layer.shortcut[0]?.kind === "residual") {
+    const shortcut = layer.shortcut.length > 0 ? await this.chain(layer.shortcut, extent, depth + 1) : copy;
+    if (shortcut.spoils) {
       throw new NotSupportedError("The wasm backend cannot begin a residual shortcut with a residual layer.");
     }
-    const shortcut = layer.shortcut.length > 0 ? await this.chain(layer.shortcut, extent, depth + 1) : copy;
     return {
+      spoils: branch.spoils,
       run(x, n, y, pass) {
         shortcut.run(x, n, y, pass, false);
         branch.run(x, n, y, pass, true);
