@@ -20,7 +20,7 @@ from scores import SCORES, Recogniser, compare, word_error_rate
 def settings(models: list[str], precisions: list[str], codebooks: list[int]) -> list[Setting]:
     named = [model.partition("=") for model in models]
     return [
-        Setting(name, folder, count, precision)
+        Setting(name, str(Path(folder).resolve()), count, precision)  # the command line takes a bare name for a repository
         for name, _, folder in named
         for precision in (precisions or [None])
         for count in codebooks

@@ -66,7 +66,7 @@ def main() -> None:
     before = {**signals(), **{path.stem: soundfile.read(path)[0] for path in given.speech}}
     for name, samples in before.items():
         soundfile.write(originals / f"{name}.wav", samples, RATE, subtype="FLOAT")
-    decoded = transcode(originals, Setting("stress", str(given.model), 8), given.out)
+    decoded = transcode(originals, Setting("stress", str(given.model.resolve()), 8), given.out)
     after = {name: soundfile.read(decoded / f"{name}.wav")[0] for name in before}
     print("| signal | level in, dBFS | level out | peak in | peak out | roughness at borders in | out |")
     print("|---|---|---|---|---|---|---|")
