@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { checkCodec } from "./core/check-codec.ts";
 import type { Codec, CodecConfig } from "./core/codec.ts";
 import { checkOptions, describe, InvalidStateError, MimiTypeError, NotSupportedError } from "./core/errors.ts";
 import { MimiFeatureExtractor as CoreFeatureExtractor } from "./core/features.ts";
@@ -102,8 +103,10 @@ export class MimiModel extends CoreModel {
    * @throws {MimiTypeError | MimiRangeError} for an option that is not usable.
    * @throws {LoadError} `ERR_NOT_FOUND`, `ERR_NETWORK`, `ERR_CHANGED`, `ERR_INTEGRITY`, `ERR_READ`, `ERR_WRITE`.
    * @throws {FormatError} `ERR_CONFIG`, `ERR_SAFETENSORS`, `ERR_CHECKPOINT`, `ERR_BUNDLE`.
-   * @throws {NotSupportedError} where the backend cannot run here.
-   * @throws {EngineError} `ERR_WORKER` where the worker does not start.
+   * @throws {NotSupportedError} where the backend cannot run here, or computes wrongly.
+   * @throws {EngineError} `ERR_BACKEND` where the backend's runtime refuses the model, `ERR_WORKER` where the worker does not
+   *   start.
+   * @throws {DeviceLostError} where a device is lost meanwhile.
    */
   static async fromPretrained(source: ModelSource, options: LoadOptions = {}): Promise<MimiModel> {
     const where = "fromPretrained";
@@ -163,10 +166,8 @@ export class LatentModel<C extends CodecConfig> extends CoreLatentModel<C> {
   ): Promise<LatentModel<C>> {
     const where = "fromPretrained";
     checkOptions(where, options, CODEC_OPTIONS);
-    const { codec, config, ...rest } = options;
-    if (typeof codec?.parseConfig !== "function" || typeof codec.decoder !== "function") {
-      throw new MimiTypeError("ERR_INVALID_ARGUMENT", `${where}: codec must be a Codec, got ${describe(codec)}.`);
-    }
+    const { codec, config, ...rest } = options ?? {};
+    checkCodec(where, codec);
     checkParts(where, rest);
     const parsed = config === undefined ? undefined : codec.parseConfig(config), resolved = await resolveSource(source);
     return new LatentModel(

@@ -4,8 +4,9 @@
  * @module
  */
 import { Compiler } from "./backends/compiler.ts";
-import { namedBackends } from "./backends/registry.ts";
+import { answered, backendNames, isBackend, makeBackend } from "./backends/registry.ts";
 import { type Backend, type Determinism, type Precision, PRECISIONS, type Program } from "./core/backend.ts";
+import { checkFrameSizes, checkParsed } from "./core/check-codec.ts";
 import { checkNetwork } from "./core/check-network.ts";
 import { type Checkpoint, openCheckpoint } from "./core/checkpoint.ts";
 import type { Codec, CodecConfig } from "./core/codec.ts";
@@ -110,11 +111,6 @@ const RULES: [option: keyof PartsOptions, rule: (value: unknown) => boolean, exp
   ["onWarning", isFunction, "a function"],
 ];
 
-function isBackend(value: unknown): boolean {
-  const { name, sync, available, compile } = (value ?? {}) as Partial<Backend>;
-  return isText(name) && typeof sync === "boolean" && isFunction(available) && isFunction(compile);
-}
-
 /** Checks the options that say what to load. @throws {MimiTypeError | NotSupportedError} */
 export function checkParts(where: string, options: PartsOptions): void {
   for (const [option, rule, expected] of RULES) {
@@ -187,23 +183,24 @@ export async function loadCodec<C extends CodecConfig, K extends number | undefi
 ): Promise<ModelParts<C> & { codebooks: K }> {
   const [where, , , { backend = "wasm", onWarning = console.warn }] = loading;
   if (typeof backend !== "string") return await loadWith(backend, loading);
-  const candidates = await namedBackends(where, backend, hasFiles() ? "server" : "page");
-  for (const candidate of candidates.slice(0, -1)) {
+  const names = backendNames(where, backend, hasFiles() ? "server" : "page"), last = names.pop()!;
+  for (const name of names) {
     try {
-      return await loadWith(candidate, loading);
+      return await loadWith(await makeBackend(where, name), loading);
     } catch (error) {
       if (!(error instanceof NotSupportedError || error instanceof EngineError)) throw error;
-      onWarning(`mimi-audio: backend "auto" goes on without ${candidate.name}. ${error.message}`);
+      onWarning(`mimi-audio: backend "auto" goes on without ${name}. ${error.message}`);
     }
   }
-  return await loadWith(candidates[candidates.length - 1], loading);
+  return await loadWith(await makeBackend(where, last), loading);
 }
 
 async function loadWith<C extends CodecConfig, K extends number | undefined>(
   backend: Backend,
   loading: Loading<C, K>,
 ): Promise<ModelParts<C> & { codebooks: K }> {
-  const [where, , , options] = loading, { signal } = options, available = await backend.available();
+  const [where, , , options] = loading, { signal } = options;
+  const available = await answered(`${where}: the ${backend.name} backend cannot run here`, () => backend.available());
   if (available !== true) {
     throw new NotSupportedError(`${where}: the ${backend.name} backend cannot run here: ${available}.`);
   }
@@ -272,10 +269,17 @@ async function openCodecOnce<C extends CodecConfig, K extends number | undefined
       );
     }
     const count = codebooks(config, bundle?.numQuantizers);
-    const encoder = part === "decoder" ? undefined : codec.encoder?.(config, count);
-    const decoder = part === "encoder" ? undefined : codec.decoder(config, count);
-    const networks = { ...(encoder && { encoder }), ...(decoder && { decoder }) }, both = Object.values(networks);
-    for (const network of both) checkNetwork(`${where}: codec ${codec.modelType}, to ${network.direction}`, network);
+    checkParsed(where, codec, config);
+    const [encoder, decoder] = [codec.encoder?.(config, count), codec.decoder(config, count)];
+    for (const network of [encoder, decoder]) {
+      if (network) checkNetwork(`${where}: codec ${codec.modelType}, to ${network.direction}`, network);
+    }
+    if (encoder) checkFrameSizes(where, codec, encoder, decoder);
+    const networks = {
+      ...(encoder && part !== "decoder" && { encoder }),
+      ...(part !== "encoder" && { decoder }),
+    };
+    const both = Object.values(networks);
     const quantized = bundle?.quantized ?? {};
     const file = await fresh(bytes, async (bytes) => dequantized(await Safetensors.open(bytes), quantized)),
       weights = openCheckpoint(file, codec, config, both);

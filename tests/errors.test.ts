@@ -384,7 +384,7 @@ cases("state", [
     () => asynchronous.createEncoderSync(),
     NotSupportedError,
     "ERR_NOT_SUPPORTED",
-    /later backend is not synchronous/,
+    /this model's backend is not synchronous/,
   ],
   ["stream options", () => model.createEncoder(any({ rate: 1 })), MimiTypeError, "ERR_INVALID_ARGUMENT", /"rate"/],
   ...(["createDecoder", "createDecoderSync"] as const).map((method): Case => [

@@ -1,7 +1,7 @@
 /** Streams whose device goes away in any step: the bits of those that never noticed. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type AudioCodes, type Backend, DeviceLostError, MimiModel, wasm } from "../mod.ts";
+import { type AudioCodes, type Backend, DeviceLostError, EngineError, MimiModel, wasm } from "../mod.ts";
 import { openGolden, testPath } from "./support/files.ts";
 import { random } from "./support/random.ts";
 import { cuts, join, slice } from "./support/streams.ts";
@@ -81,4 +81,91 @@ test("without failover the error has the stream as it was last saved", async () 
   await again.restore(error.snapshot!);
   const rest = [await again.encode(input.subarray(position * 1920)), await again.finish()];
   assert.deepEqual(join([...parts.slice(0, position), ...rest]), whole);
+});
+
+test("what a caller does with a snapshot is its own affair", async () => {
+  for (const spoil of [transfer, overwrite]) {
+    const model = await MimiModel.fromPretrained(TINY, { ...quiet, backend: fragile(5), failover: true });
+    const encoder = model.createEncoder(), parts = [await encoder.encode(input.subarray(0, 20 * 1920))];
+    spoil((await encoder.snapshot()).state.tensors);
+    for (let t = 20; t < frames; t++) parts.push(await encoder.encode(input.subarray(t * 1920, (t + 1) * 1920)));
+    assert.equal(model.backend, "wasm");
+    assert.deepEqual(join([...parts, await encoder.finish()]), whole, spoil.name);
+    model.close();
+  }
+});
+
+const transfer = (tensors: Float32Array[]) =>
+  void structuredClone(0, { transfer: tensors.map(({ buffer }) => buffer) });
+const overwrite = (tensors: Float32Array[]) => tensors.forEach((values) => values.fill(1));
+const quiet = { selfTest: false, onWarning: () => {} };
+
+test("a lost program is closed when its last stream has left it, and is warned of once", async () => {
+  const warnings: string[] = [], closed: string[] = [], backend = fragile(3), { compile } = backend;
+  backend.compile = async (network, ...rest) => {
+    const program = await compile(network, ...rest);
+    return new Proxy(program, {
+      get(target, name) {
+        if (name === "close") closed.push(network.direction);
+        const value = Reflect.get(target, name, target);
+        return typeof value === "function" ? value.bind(target) : value;
+      },
+    });
+  };
+  const model = await MimiModel.fromPretrained(TINY, {
+    ...{ backend, selfTest: false, failover: true },
+    onWarning(text) {
+      warnings.push(text);
+      throw new Error("the logger is broken");
+    },
+  });
+  assert.throws(() => model.createEncoderSync(), { code: "ERR_NOT_SUPPORTED" });
+  const [one, two] = [model.createEncoder(), model.createEncoder()], piece = input.subarray(0, 1920);
+  const before = model.memory.total;
+  for (const encoder of [one, two]) await encoder.encode(piece);
+  await one.encode(piece);
+  await assert.rejects(one.encode(piece), { message: "the logger is broken" });
+  const { audioCodes } = await here.encode(input.subarray(0, 1920));
+  await one.reset();
+  assert.deepEqual(await one.encode(piece), audioCodes);
+  assert.deepEqual(closed, []);
+  two.close();
+  assert.deepEqual(closed, ["encode"]);
+  for (let i = 0; i < 4; i++) await model.decode(whole);
+  assert.deepEqual(closed, ["encode", "decode"]);
+  assert.ok(model.memory.total < 0.6 * before, `${model.memory.total} of ${before}`);
+  assert.equal(warnings.length, 1);
+  model.close();
+  assert.deepEqual(closed, ["encode", "decode"]);
+});
+
+test("a step that fails takes no samples", async () => {
+  const good = wasm(), steps: number[] = [];
+  const backend: Backend = {
+    ...good,
+    name: "hiccup",
+    sync: false,
+    async compile(network, tensors, options) {
+      const program = await good.compile(network, tensors, options);
+      return new Proxy(program, {
+        get(target, name) {
+          if (name === "step") {
+            return async (...args: Parameters<typeof program.step>) => {
+              if (steps.push(args[2]) % 3 === 0) throw new EngineError("ERR_BACKEND", "hiccup");
+              program.step(...args);
+            };
+          }
+          const value = Reflect.get(target, name, target);
+          return typeof value === "function" ? value.bind(target) : value;
+        },
+      });
+    },
+  };
+  const model = await MimiModel.fromPretrained(TINY, { backend, selfTest: false }), encoder = model.createEncoder();
+  const again = <T>(call: () => Promise<T>): Promise<T> => call().catch(call), parts: AudioCodes[] = [];
+  for (let at = 0; at < input.length; at += 4000) {
+    parts.push(await again(() => encoder.encode(input.subarray(at, at + 4000))));
+  }
+  assert.deepEqual(join([...parts, await again(() => encoder.finish())]), whole);
+  assert.ok(steps.length > frames / 4);
 });

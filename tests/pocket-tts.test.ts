@@ -9,6 +9,7 @@ import { test } from "node:test";
 import { promisify } from "node:util";
 import { pocketTts } from "../examples/pocket-tts/codec.ts";
 import {
+  type Backend,
   type Codec,
   type CodecConfig,
   LatentModel,
@@ -49,6 +50,15 @@ const join = (parts: Latents[]): Latents => ({
   data: Float32Array.from(parts.flatMap(({ data }) => [...data])),
   shape: [1, parts.reduce((n, { shape }) => n + shape[1], 0), channels],
 });
+
+const SHORTER: Network = {
+  direction: "decode",
+  frameSize: 960,
+  layers: [{
+    ...{ kind: "convTranspose", name: "short", inChannels: 32, outChannels: 1 },
+    ...{ kernel: 960, stride: 960, groups: 1, bias: true },
+  }],
+};
 
 test("the codec is made of the public API alone", async () => {
   const text = await readFile(new URL("../examples/pocket-tts/codec.ts", TESTS), "utf8");
@@ -239,7 +249,38 @@ test("what is no latent, no codec or no configuration of it", async () => {
 
   const path = testPath("models/pocket-tts-tiny");
   const load = (options: object) => LatentModel.fromPretrained(path, { codec, ...options });
-  await assert.rejects(load({ codec: {} }), { code: "ERR_INVALID_ARGUMENT", message: /codec must be a Codec/ });
+  const wrongCodecs: [object | undefined, RegExp][] = [
+    [undefined, /codec must be a Codec, got undefined/],
+    [{}, /codec\.modelType must be/],
+    [{ ...codec, tail: "zero" }, /codec\.tail must be "transformers" or "zeros", got "zero"/],
+    [{ ...codec, encoder: 5 }, /codec\.encoder must be a function, or left out, got 5/],
+    [{ ...codec, layouts: undefined }, /codec\.layouts must be an array/],
+    [{ ...codec, layouts: [{ ...codec.layouts[0], sign: "mimi." }] }, /codec\.layouts\[0\]\.sign must be a RegExp/],
+    [
+      { ...codec, parseConfig: () => undefined },
+      /parseConfig must give a configuration with a samplingRate.*undefined/,
+    ],
+    [{ ...codec, parseConfig: () => ({}) }, /parseConfig must give a configuration with a samplingRate.*undefined/],
+  ];
+  for (const [codec, message] of wrongCodecs) {
+    await assert.rejects(load({ codec }), { code: "ERR_INVALID_ARGUMENT", message });
+  }
+  await assert.rejects(LatentModel.fromPretrained(path, undefined as never), { message: /codec must be a Codec/ });
+  const half: typeof codec = { ...codec, decoder: () => SHORTER };
+  await assert.rejects(load({ codec: half }), {
+    code: "ERR_INVALID_ARGUMENT",
+    message: /frames of encoder and decoder must have as many samples, got 1920 and 960/,
+  });
+  const zeros: Backend["compile"] = (network, tensors, options) =>
+    wasm().compile(network, { read: async (spec) => (await tensors.read(spec)).fill(0) }, options);
+  await assert.rejects(load({ backend: { ...wasm(), name: "zeros", compile: zeros } }), {
+    code: "ERR_NOT_SUPPORTED",
+    message: /the zeros backend computes wrongly on this device/,
+  });
+  await assert.rejects(load({ backend: { ...wasm(), losesDevice: true }, failover: true }), {
+    code: "ERR_NOT_SUPPORTED",
+    message: /failover is for models whose frames are codes/,
+  });
   await assert.rejects(load({ numQuantizers: 8 }), { code: "ERR_INVALID_ARGUMENT", message: /numQuantizers/ });
   await assert.rejects(load({ worker: true }), { code: "ERR_INVALID_ARGUMENT", message: /worker/ });
   await assert.rejects(LatentModel.fromPretrained(testPath("models/tiny-hf"), { codec: mimi }), {

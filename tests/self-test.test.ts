@@ -120,6 +120,28 @@ test("a wrong backend is refused when a model is loaded, by its name, and only w
   assert.equal(trusted.backend, backend.name);
 });
 
+test("weights are the backend's own: to hand on, and no way around the test to change", async () => {
+  const good = wasm(),
+    taking = (name: string, take: (values: Float32Array) => Float32Array): Backend => ({
+      ...good,
+      name,
+      compile: (network, tensors, options) =>
+        good.compile(network, { read: async (spec) => take(await tensors.read(spec)) }, options),
+    });
+  const handOn = taking("hands on", (values) => structuredClone(values, { transfer: [values.buffer] }));
+  const tone = Float32Array.from({ length: 4000 }, (_, i) => Math.sin(i / 9));
+  const { audioCodes } = await (await MimiModel.fromPretrained("mini")).encode(tone);
+  for (const selfTest of [true, false]) {
+    const model = await MimiModel.fromPretrained("mini", { backend: handOn, selfTest });
+    assert.deepEqual((await model.encode(tone)).audioCodes, audioCodes);
+  }
+  const inPlace = taking("in place", (values) => values.length > 5000 ? values.fill(0) : values);
+  await assert.rejects(MimiModel.fromPretrained("mini", { backend: inPlace }), {
+    code: "ERR_NOT_SUPPORTED",
+    message: /the in place backend computes wrongly/,
+  });
+});
+
 test("names: registered, unknown, reserved", async () => {
   registerBackend("mine", () => ({ ...wasm(), name: "mine" }));
   assert.equal((await MimiModel.fromPretrained("mini", { backend: "mine" })).backend, "mine");
@@ -143,7 +165,28 @@ test("auto: what is registered for this runtime, and what it goes on without", a
   registerBackend("native", () => defective(["decoder.layers.0.conv.weight"], random("auto")));
   assert.equal(await auto(), "wasm");
   assert.match(said[1], /computes wrongly on this device/);
+  const fails = () => {
+    throw new Error("no driver");
+  };
+  const broken: [make: () => unknown, message: RegExp][] = [
+    [fails, /the backend registered as "native" cannot be made: no driver$/],
+    [async () => fails(), /cannot be made: no driver$/],
+    [() => undefined, /what is registered as "native" makes undefined, no backend\.$/],
+    [() => ({}), /makes .*, no backend\.$/],
+    [() => ({ ...wasm(), name: "ours", available: fails }), /the ours backend cannot run here: no driver$/],
+    [() => ({ ...wasm(), name: "ours", device: fails }), /the ours backend does not tell its device: no driver$/],
+  ];
+  for (const [make, message] of broken) {
+    registerBackend("native", make as () => Backend);
+    assert.equal(await auto(), "wasm");
+    assert.match(said.at(-1)!, message);
+    await assert.rejects(MimiModel.fromPretrained("mini", { backend: "native" }), {
+      code: "ERR_NOT_SUPPORTED",
+      message,
+    });
+  }
+  const before = said.length;
   registerBackend("native", () => ({ ...wasm(), name: "native" }));
   assert.equal(await auto(), "native");
-  assert.equal(said.length, 2);
+  assert.equal(said.length, before);
 });

@@ -5,9 +5,11 @@
  */
 import type { Backend, CompileOptions, Determinism, Precision, Program, TensorSource } from "../core/backend.ts";
 import { latentChannels, type Network } from "../core/network.ts";
+import { NotSupportedError } from "../core/errors.ts";
 import { GuardedProgram } from "./failover.ts";
+import { answered } from "./registry.ts";
 import { checkKnown, checkProgram } from "./self-test.ts";
-import { wasm } from "./wasm/mod.ts";
+import { isWasm, wasm } from "./wasm/mod.ts";
 
 /** What has passed its self-test: devices, and halves of models on them. */
 const passed = new Set<string>();
@@ -38,35 +40,45 @@ export class Compiler {
     fingerprint: string,
     { precision = "f32", determinism, failover = false, selfTest = true, onWarning = console.warn }: CompilerOptions,
   ) {
-    this.used = { name: backend.name, sync: backend.sync };
+    this.used = { name: backend.name, sync: backend.sync && !backend.losesDevice };
     this.fingerprint = fingerprint;
     this.#where = where;
     this.#backend = backend;
     this.#options = { precision, determinism };
     this.#onWarning = onWarning;
     this.#failover = failover && backend.losesDevice === true;
-    this.#selfTest = selfTest && backend.name !== "wasm"; // whose bits are tested to be the same everywhere
+    this.#selfTest = selfTest && !isWasm(backend); // whose bits are tested to be the same everywhere
   }
 
   /**
-   * Compiles one half of a model. What has latents in place of codes is neither tested nor guarded: that is its author's.
+   * Compiles one half of a model. What has latents in place of codes is not compared with wasm, and has no failover.
    *
-   * @throws {NotSupportedError} where the backend computes wrongly on this device; and whatever the backend throws.
+   * @throws {NotSupportedError} where the backend computes wrongly on this device, or a failover of latents is asked for;
+   *   and whatever the backend throws.
    */
   async compile(network: Network, weights: TensorSource): Promise<Program> {
-    if (latentChannels(network) !== undefined) return await this.#backend.compile(network, weights, this.#options);
-    const device = this.#selfTest ? await this.#backend.device?.() ?? this.#backend.name : "";
+    const { name } = this.#backend;
+    const device = this.#selfTest
+      ? await answered(
+        `${this.#where}: the ${name} backend does not tell its device`,
+        () => this.#backend.device?.(),
+      ) ??
+        name
+      : "";
     if (this.#selfTest && !passed.has(device)) {
       await checkKnown(this.#where, this.#backend);
       passed.add(device);
     }
+    if (latentChannels(network) !== undefined) {
+      if (this.#failover) throw new NotSupportedError(`${this.#where}: failover is for models whose frames are codes.`);
+      return await this.#backend.compile(network, weights, this.#options);
+    }
     const test = [device, this.fingerprint, this.#options.precision, JSON.stringify(network)].join(),
       tests = this.#selfTest && !passed.has(test);
-    const shared = tests || this.#failover ? readOnce(weights) : weights;
-    const program = await this.#backend.compile(network, shared, this.#options);
+    const program = await this.#backend.compile(network, weights, this.#options);
     let reference: Program | undefined, fallback: Program | undefined;
     try {
-      if (tests || this.#failover) reference = await wasm().compile(network, shared, this.#options);
+      if (tests || this.#failover) reference = await wasm().compile(network, weights, this.#options);
       if (tests) await checkProgram(this.#where, this.#backend, network, program, reference!);
       passed.add(test);
       if (this.#failover) fallback = reference;
@@ -78,19 +90,9 @@ export class Compiler {
     }
     if (!this.#backend.losesDevice) return program;
     return new GuardedProgram(network, program, fallback, ({ message }) => {
+      if (this.used.name === "wasm") return; // the other half has said it
       this.used.name = "wasm";
       this.#onWarning(`mimi-audio: ${message} Streams go on in wasm.`);
     });
   }
-}
-
-/** Reads each tensor once, for two compilers. */
-function readOnce(weights: TensorSource): TensorSource {
-  const known = new Map<string, Promise<Float32Array>>();
-  return {
-    read(spec) {
-      if (!known.has(spec.name)) known.set(spec.name, weights.read(spec));
-      return known.get(spec.name)!;
-    },
-  };
 }

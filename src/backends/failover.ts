@@ -34,6 +34,8 @@ export class GuardedProgram implements Program {
   readonly #fallback: Program | undefined;
   readonly #onFailover: (error: DeviceLostError) => void;
   #lost = false;
+  /** Streams that are in the program itself; once it is lost and has none, it is closed. */
+  #streams = 0;
 
   /**
    * @param fallback goes on with the streams; without it a loss is an error, with {@link lastSaved} to begin again from.
@@ -52,12 +54,14 @@ export class GuardedProgram implements Program {
   }
 
   get memory(): ProgramMemory {
+    if (this.#gone) return this.#fallback!.memory;
     const { weights, state, total } = this.#program.memory, other = this.#fallback?.memory;
     return { weights: weights + (other?.weights ?? 0), state, total: total + (other?.total ?? 0) };
   }
 
   createState(): State {
     const program = this.#lost ? this.#fallback! : this.#program;
+    if (!this.#lost) this.#streams++;
     const state: GuardedState = {
       frames: 0,
       program,
@@ -71,6 +75,7 @@ export class GuardedProgram implements Program {
   freeState(state: State): void {
     const { program, inner } = state as GuardedState;
     program.freeState(inner);
+    if (program === this.#program) this.#left();
   }
 
   async reset(state: State): Promise<void> {
@@ -92,26 +97,36 @@ export class GuardedProgram implements Program {
 
   async save(state: State): Promise<StateData> {
     const own = state as GuardedState, data = await this.#try([own], (program) => program.save(own.inner));
-    own.saved = data;
+    own.saved = copied(data);
     own.since = [];
     return data;
   }
 
   async load(state: State, data: StateData): Promise<void> {
     const own = state as GuardedState;
-    own.saved = data;
+    own.saved = copied(data);
     own.since = [];
     own.frames = data.frames;
     await this.#try([own], (program) => program.load(own.inner, data));
   }
 
   lastSaved(state: State): StateData {
-    return (state as GuardedState).saved;
+    return copied((state as GuardedState).saved);
   }
 
   close(): void {
-    this.#program.close();
+    if (!this.#gone) this.#program.close();
     this.#fallback?.close();
+  }
+
+  get #gone(): boolean {
+    return this.#lost && this.#streams === 0;
+  }
+
+  /** A stream has left the program. */
+  #left(): void {
+    this.#streams--;
+    if (this.#gone) this.#program.close();
   }
 
   /** Calls the program that the streams are in, or, where its device is lost, the one that takes them over. */
@@ -121,8 +136,11 @@ export class GuardedProgram implements Program {
         return await call(this.#program);
       } catch (error) {
         if (!(error instanceof DeviceLostError) || !this.#fallback) throw error;
-        if (!this.#lost) this.#onFailover(error);
-        this.#lost = true;
+        if (!this.#lost) {
+          this.#lost = true;
+          if (this.#gone) this.#program.close();
+          this.#onFailover(error);
+        }
       }
     }
     for (const state of states) await this.#move(state, this.#fallback!);
@@ -142,6 +160,7 @@ export class GuardedProgram implements Program {
     }
     state.program.freeState(state.inner);
     Object.assign(state, { program, inner, since: [] });
+    this.#left();
   }
 
   /** The memory of a new stream. */
@@ -149,4 +168,9 @@ export class GuardedProgram implements Program {
     const tensors = networkState(this.#network).map(({ shape }) => new Float32Array(sizeOf(shape)));
     return { frames: 0, tensors };
   }
+}
+
+/** What is kept is no one else's: snapshots may be changed, or given to another thread. */
+function copied({ frames, tensors }: StateData): StateData {
+  return { frames, tensors: tensors.map((values) => values.slice()) };
 }

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Backend } from "../core/backend.ts";
-import { describe, MimiTypeError } from "../core/errors.ts";
+import { describe, isMimiError, MimiTypeError, NotSupportedError } from "../core/errors.ts";
 import { wasm } from "./wasm/mod.ts";
 
 const backends = new Map<string, () => Backend | Promise<Backend>>([["wasm", wasm]]);
@@ -44,22 +44,48 @@ export function registerBackend(name: string, make: () => Backend | Promise<Back
   backends.set(name, make);
 }
 
+/** Whether a value looks like a backend. */
+export function isBackend(value: unknown): value is Backend {
+  const { name, sync, available, compile } = (value ?? {}) as Partial<Backend>;
+  return typeof name === "string" && name !== "" && typeof sync === "boolean" && typeof available === "function" &&
+    typeof compile === "function";
+}
+
 /**
- * The backends that a name stands for, in the order in which they are to be tried: one, or for `"auto"` all that there are.
+ * The names that a name stands for, in the order in which they are to be tried: itself, or for `"auto"` all that there are.
  *
  * @throws {MimiTypeError} `ERR_INVALID_ARGUMENT` for an unknown name.
  */
-export async function namedBackends(where: string, name: string, runtime: "page" | "server"): Promise<Backend[]> {
-  const names = name === "auto" ? AUTO[runtime].filter((known) => backends.has(known)) : [name];
-  return await Promise.all(names.map((each) => {
-    const make = backends.get(each);
-    if (make) return make();
-    throw new MimiTypeError(
-      "ERR_INVALID_ARGUMENT",
-      `${where}: no backend ${describe(each)} is registered; known names: ${
-        ["auto", ...backends.keys()].join(", ")
-      }. ` +
-        `Others are values, such as native() of mimi-audio/native.`,
-    );
-  }));
+export function backendNames(where: string, name: string, runtime: "page" | "server"): string[] {
+  if (name === "auto") return AUTO[runtime].filter((known) => backends.has(known));
+  if (backends.has(name)) return [name];
+  throw new MimiTypeError(
+    "ERR_INVALID_ARGUMENT",
+    `${where}: no backend ${describe(name)} is registered; known names: ${["auto", ...backends.keys()].join(", ")}. ` +
+      `Others are values, such as native() of mimi-audio/native.`,
+  );
+}
+
+/**
+ * Makes the backend of a name that {@link backendNames} gave.
+ *
+ * @throws {NotSupportedError} where what was registered makes none; `cause` says why.
+ */
+export async function makeBackend(where: string, name: string): Promise<Backend> {
+  const made: unknown = await answered(`${where}: the backend registered as ${describe(name)} cannot be made`, () => {
+    return backends.get(name)!();
+  });
+  if (isBackend(made)) return made;
+  throw new NotSupportedError(`${where}: what is registered as ${describe(name)} makes ${describe(made)}, no backend.`);
+}
+
+/** What a backend answers; where it fails instead, it cannot run here. @throws {NotSupportedError} with the reason. */
+export async function answered<T>(problem: string, ask: () => T | Promise<T>): Promise<T> {
+  try {
+    return await ask();
+  } catch (error) {
+    if (isMimiError(error)) throw error;
+    const reason = error instanceof Error ? error.message : describe(error);
+    throw new NotSupportedError(`${problem}: ${reason}`, { cause: error });
+  }
 }

@@ -38,7 +38,7 @@ IN.decoded.wav, and nothing that is there is replaced.
   --format FORMAT      of codes in a folder or in stdout: mimi (default), npy, safetensors or jsonl
   -j, --jobs N         files at a time, each on a core of its own; default one a core, 8 at most
   --resume             leave out what is done: outputs that are whole, not older than their input, and of the same model
-                       and codebooks; .npy and .jsonl do not say their model
+                       and codebooks, of whatever precision; .npy and .jsonl do not say their model
   --manifest FILE      JSON lines {"input": ..., "output": ...} in place of IN and OUT; output may be left out
   --report FILE        a JSON line for each file as it is done: output, samples, seconds, frames, codebooks,
                        fingerprint, bytes and warnings, or error

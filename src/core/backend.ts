@@ -8,7 +8,7 @@ import type { Network, TensorSpec } from "./network.ts";
 
 /** Weights by their name in the reference layout, already checked against the network. */
 export interface TensorSource {
-  /** The values of a tensor, widened to f32. */
+  /** The values of a tensor, widened to f32. They are the backend's own, to change or to hand to another thread. */
   read(spec: TensorSpec): Promise<Float32Array>;
 }
 

@@ -81,9 +81,10 @@ export function openCheckpoint<C extends CodecConfig>(
       if (bad >= 0) {
         throw new FormatError("ERR_CHECKPOINT", `${file.name}: ${name} holds ${values[bad]}, expected finite numbers.`);
       }
-      return placement.interleavedHeads
-        ? toHalves(values, placement.interleavedHeads, sizeOf(spec.shape.slice(1)))
-        : values;
+      if (placement.interleavedHeads) {
+        return toHalves(values, placement.interleavedHeads, sizeOf(spec.shape.slice(1)));
+      }
+      return values.byteLength === values.buffer.byteLength ? values : values.slice(); // it may be part of the file
     },
   };
 }

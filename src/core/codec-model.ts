@@ -167,7 +167,7 @@ export abstract class CodecModel<C extends CodecConfig> {
   protected needSync(where: string): void {
     if (!this.#sync) {
       throw new NotSupportedError(
-        `${where}: the ${this.backend} backend is not synchronous; use the handle with promises.`,
+        `${where}: this model's backend is not synchronous, as wasm() is; use the handle with promises.`,
       );
     }
   }

@@ -249,9 +249,10 @@ export abstract class EncoderSession<S extends Session, T, C> extends StreamSess
     audio.set(this.pending);
     audio.set(pcm, this.pending.length);
     const frames = Math.floor(audio.length / frameSize);
-    const out = this.#step("encode", audio.subarray(0, frames * frameSize), frames, call);
-    this.pending = audio.slice(frames * frameSize);
-    return out;
+    return andThen(this.#step("encode", audio.subarray(0, frames * frameSize), frames, call), (out) => {
+      this.pending = audio.slice(frames * frameSize);
+      return out;
+    });
   }
 
   finish(call: C): Maybe<T> {
@@ -374,7 +375,7 @@ export abstract class Handle<S extends StreamSession> {
     return this.run(() => this.session.reset());
   }
 
-  /** The stream's memory as plain data. */
+  /** The stream's memory as plain data. @throws {EngineError | DeviceLostError} as {@link MimiEncoder.encode} does. */
   snapshot(): Promise<StreamSnapshot> {
     return this.run(() => this.session.snapshot());
   }
@@ -384,6 +385,7 @@ export abstract class Handle<S extends StreamSession> {
    *
    * @throws {InvalidStateError} `ERR_WRONG_MODEL` for a snapshot of another model.
    * @throws {MimiTypeError} `ERR_INVALID_ARGUMENT` for what is no snapshot of such a handle.
+   * @throws {EngineError | DeviceLostError} as {@link MimiEncoder.encode} does.
    */
   async restore(snapshot: StreamSnapshot): Promise<void> {
     this.session.checkSnapshot(snapshot);
@@ -447,6 +449,10 @@ export class MimiEncoder extends Handle<CodesEncoderSession> {
    * @throws {MimiTypeError | MimiRangeError} for what are no finite samples; the stream stays as it was.
    * @throws {InvalidStateError} on a closed handle or model, and at the end of what a stream can last: 2^24 positions
    *   of attention, which are 186 hours of Mimi. The stream stays as it was; `reset()` begins a new one.
+   * @throws {EngineError} `ERR_BACKEND` where the backend fails: samples are taken only by a step that worked, but of a call
+   *   of many frames some may have gone through; `restore` or `reset` makes sure. `ERR_WORKER` where the model's worker fails.
+   * @throws {DeviceLostError} where the backend's device is lost and the model was loaded without `failover`; its `snapshot`
+   *   is the stream as it was last saved.
    */
   async encode(pcm: Float32Array, options?: EncodeCallOptions): Promise<AudioCodes> {
     const codebooks = this.session.codebooksOf("encode", options);
@@ -469,6 +475,7 @@ export class MimiDecoder extends Handle<CodesDecoderSession> {
    * @throws {MimiTypeError | MimiRangeError} for codes that no loaded codebook has; the stream stays as it was.
    * @throws {InvalidStateError} on a closed handle or model, and at the end of what a stream can last; see
    *   {@link MimiEncoder.encode}.
+   * @throws {EngineError | DeviceLostError} as {@link MimiEncoder.encode} does.
    */
   async decode(audioCodes: AudioCodesInput): Promise<DecodeOutput> {
     const own = this.session.check(audioCodes);

@@ -81,6 +81,8 @@ export class MimiModel extends CodecModel<MimiConfig> {
    * @param input mono audio at `config.samplingRate`: [samples], [batch, 1, samples] or an AudioBuffer.
    * @throws {MimiTypeError | MimiRangeError} for audio, a mask or an option that is not usable.
    * @throws {InvalidStateError} on a closed model, or one without its encoder.
+   * @throws {EngineError} `ERR_BACKEND` where the backend fails, `ERR_WORKER` where the model's worker does.
+   * @throws {DeviceLostError} where the backend's device is lost and the model was loaded without `failover`.
    */
   async encode(input: AudioInput, options: EncodeOptions = {}): Promise<EncodeOutput> {
     return await this.#encode("encode", input, options);
@@ -110,6 +112,8 @@ export class MimiModel extends CodecModel<MimiConfig> {
    *
    * @throws {MimiTypeError | MimiRangeError} for codes that no codebook has, or more codebooks than were loaded.
    * @throws {InvalidStateError} on a closed model, or one without its decoder.
+   * @throws {EngineError} `ERR_BACKEND` where the backend fails, `ERR_WORKER` where the model's worker does.
+   * @throws {DeviceLostError} where the backend's device is lost and the model was loaded without `failover`.
    */
   async decode(audioCodes: AudioCodesInput, options: DecodeOptions = {}): Promise<DecodeOutput> {
     const where = "decode";

@@ -11,7 +11,6 @@ import type { TensorSource } from "../../core/backend.ts";
 import { cosSin, ropeAngle, ropeFrequencies } from "../../core/math.ts";
 import {
   type AttentionLayer,
-  codebookTensors,
   type ConvLayer,
   type ConvTransposeLayer,
   inputPositions,
@@ -28,6 +27,7 @@ import {
   tensorsOf,
 } from "../../core/network.ts";
 import { concatFloats } from "../../core/tensor.ts";
+import { codebookEntries, scaled } from "../../core/weights.ts";
 import { type ElementType, Graph, type OnnxModel, type Value } from "./graph.ts";
 
 /** What a tensor of a step is made of. */
@@ -408,18 +408,11 @@ class Lowering {
     return at(inputPositions(this.#network, 1));
   }
 
-  /** Entries of a codebook, `embed_sum / max(cluster_usage, 1e-5)` in f32. */
-  async #codebook(quantizer: ResidualQuantizer, index: number): Promise<Float32Array> {
-    const { sum, usage } = codebookTensors(quantizer, index), floor = Math.fround(1e-5);
-    const sums = await this.#tensors.read(sum), used = await this.#tensors.read(usage);
-    return sums.map((v, i) => v / Math.max(used[Math.floor(i / quantizer.dim)], floor));
-  }
-
   async #quantize(quantizer: ResidualQuantizer, x: Value): Promise<void> {
     const { codebooks, size, dim, projected } = quantizer, graph = this.#graph;
     let rest = projected ? this.#gemm(x, await this.#read({ kind: "quantize", quantizers: [quantizer] }, 0), dim) : x;
     for (let i = 0; i < codebooks; i++) {
-      const entries = await this.#codebook(quantizer, i), half = new Float32Array(size);
+      const entries = await codebookEntries(this.#tensors, quantizer, i), half = new Float32Array(size);
       for (let e = 0; e < size; e++) {
         let squares = 0;
         for (let c = e * dim; c < (e + 1) * dim; c++) squares += entries[c] * entries[c];
@@ -438,7 +431,7 @@ class Lowering {
     const { name, codebooks, size, dim, channels, projected } = quantizer, graph = this.#graph;
     // One table of all entries, and a row of zeros for codebooks that a step does not have.
     const table = new Float32Array((codebooks * size + 1) * dim);
-    for (let i = 0; i < codebooks; i++) table.set(await this.#codebook(quantizer, i), i * size * dim);
+    for (let i = 0; i < codebooks; i++) table.set(await codebookEntries(this.#tensors, quantizer, i), i * size * dim);
     const input = graph.input(`entries of ${name}`, "int32", [codebooks, "frames"]);
     this.#codesIn.push({ name: input, codebooks, size });
     const entries = graph.op("Gather", [graph.constant(table, [codebooks * size + 1, dim]), input], { axis: 0 });
@@ -458,13 +451,6 @@ function columns(weight: Float32Array, outputs: number, inputs: number, kernel: 
     }
   }
   return out;
-}
-
-/** Multiplies rows (or values) by one factor each. */
-function scaled(values: Float32Array, scale: Float32Array | undefined): Float32Array {
-  if (!scale) return values;
-  const width = values.length / scale.length;
-  return values.map((v, i) => v * scale[Math.floor(i / width)]);
 }
 
 function modulo(a: number, b: number): number {

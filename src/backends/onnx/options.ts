@@ -16,10 +16,15 @@ export interface OnnxOptions {
 }
 
 /** Checks the options that a backend knows. @throws {MimiTypeError} `ERR_INVALID_ARGUMENT`. */
-export function checkOnnxOptions(where: string, options: OnnxOptions & { threads?: unknown }, known: string[]): void {
+export function checkOnnxOptions(
+  where: string,
+  options: OnnxOptions & { threads?: unknown; wasmPaths?: unknown },
+  known: string[],
+): void {
   checkOptions(where, options, ["ort", ...known]);
-  const { ort, threads } = options;
-  if (ort !== undefined && typeof (ort as Partial<Ort> | null)?.InferenceSession?.create !== "function") {
+  const { ort, threads, wasmPaths } = options, { InferenceSession, Tensor, env } = (ort ?? {}) as Partial<Ort>;
+  const isRuntime = typeof InferenceSession?.create === "function" && typeof Tensor === "function" && env?.versions;
+  if (ort !== undefined && !isRuntime) {
     throw new MimiTypeError(
       "ERR_INVALID_ARGUMENT",
       `${where}: ort must be a module of ONNX Runtime, such as await import("onnxruntime-web"), got ${describe(ort)}.`,
@@ -29,6 +34,12 @@ export function checkOnnxOptions(where: string, options: OnnxOptions & { threads
     throw new MimiTypeError(
       "ERR_INVALID_ARGUMENT",
       `${where}: threads must be an integer from 1, got ${describe(threads)}.`,
+    );
+  }
+  if (wasmPaths !== undefined && typeof wasmPaths !== "string") {
+    throw new MimiTypeError(
+      "ERR_INVALID_ARGUMENT",
+      `${where}: wasmPaths must be a folder or an address, got ${describe(wasmPaths)}.`,
     );
   }
 }

@@ -37,6 +37,7 @@ export class OnnxProgram implements Program {
   readonly #session: Session;
   readonly #weights: number;
   #streams = 0;
+  #closed = false;
 
   constructor(network: Network, lowered: Lowered, session: Session) {
     const { externalData, model, ...rest } = lowered; // weights are the session's from here on
@@ -48,6 +49,7 @@ export class OnnxProgram implements Program {
 
   /** `total` is weights and streams; what ONNX Runtime holds beside them it does not tell. */
   get memory(): ProgramMemory {
+    if (this.#closed) return { weights: 0, state: 0, total: 0 };
     const state = this.#lowered.slots.reduce((n, { shape }) => n + 4 * sizeOf(shape), 0);
     return { weights: this.#weights, state, total: this.#weights + this.#streams * state };
   }
@@ -150,6 +152,7 @@ export class OnnxProgram implements Program {
   }
 
   close(): void {
+    this.#closed = true;
     this.#session.release();
   }
 

@@ -16,7 +16,6 @@ export interface OrtTensor {
 export interface OrtSession {
   run(feeds: Record<string, OrtTensor>): Promise<Record<string, OrtTensor>>;
   release(): Promise<void>;
-  endProfiling(): void;
 }
 
 /** The module: `onnxruntime-node`, `onnxruntime-web` and its parts. */

@@ -55,6 +55,12 @@ export function webgpu(options: WebGPUOptions = {}): Backend {
       `${name}: device must be a GPUDevice, got ${describe(options.device)}.`,
     );
   }
+  if (![undefined, "low-power", "high-performance"].includes(options.powerPreference)) {
+    throw new MimiTypeError(
+      "ERR_INVALID_ARGUMENT",
+      `${name}: powerPreference must be "low-power" or "high-performance", got ${describe(options.powerPreference)}.`,
+    );
+  }
   const runtime = new Runtime("onnxruntime-web", options, () => import("onnxruntime-web/webgpu")),
     gpu = new Gpu(options);
   return {

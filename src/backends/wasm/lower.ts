@@ -16,7 +16,6 @@ import { cosSin, ropeAngle, ropeFrequencies } from "../../core/math.ts";
 import {
   type AttentionLayer,
   channelsAfter,
-  codebookTensors,
   type ConvLayer,
   type ConvTransposeLayer,
   inputPositions,
@@ -36,8 +35,9 @@ import {
 } from "../../core/network.ts";
 import { rowsOf, type WeightFormat } from "../../core/packing.ts";
 import { concatFloats } from "../../core/tensor.ts";
+import { codebookEntries, scaled } from "../../core/weights.ts";
 import { Codebook } from "./codebook.ts";
-import { type Matmul, matmul, type Reach, scaled, type Scratch, type Weights } from "./matmul.ts";
+import { type Matmul, matmul, type Reach, type Scratch, type Weights } from "./matmul.ts";
 import type { Memory } from "./memory.ts";
 import { type FormatOf, FORMATS, weightLayers } from "./precision.ts";
 
@@ -580,14 +580,6 @@ class Lowering {
     };
   }
 
-  /** Entries of a codebook, `embed_sum / max(cluster_usage, 1e-5)` in f32 (transformers, MimiEuclideanCodebook.embed). */
-  async #codebook(quantizer: ResidualQuantizer, index: number): Promise<Float32Array> {
-    const { sum, usage } = codebookTensors(quantizer, index);
-    const sums = await this.#tensors.read(sum), used = await this.#tensors.read(usage);
-    const floor = Math.fround(1e-5);
-    return sums.map((v, i) => v / Math.max(used[Math.floor(i / quantizer.dim)], floor));
-  }
-
   async #quantize(quantizers: ResidualQuantizer[], { frames, perFrame }: Extent): Promise<Op> {
     const memory = this.#memory, { kernels } = memory, branches: ((x: number, n: number, pass: Pass) => void)[] = [];
     const most = frames * perFrame;
@@ -598,7 +590,9 @@ class Lowering {
       const residual = this.shared("residual", most * dim * F32), found = this.shared("found", most * 4);
       const books: Codebook[] = [];
       for (let i = 0; i < quantizer.codebooks; i++) {
-        books.push(new Codebook(memory, await this.#codebook(quantizer, i), size, dim, most, this.shared));
+        books.push(
+          new Codebook(memory, await codebookEntries(this.#tensors, quantizer, i), size, dim, most, this.shared),
+        );
       }
       branches.push((x, n, pass) => {
         if (projection) projection.run(x, channels * F32, residual.at, dim * F32, n, false);
@@ -641,7 +635,9 @@ class Lowering {
       const { dim, channels, projected } = quantizer, base = first;
       const projection = projected && await this.#projection(quantizer, "dequantize", channels, dim, frames, perFrame);
       const sums = this.shared("residual", frames * perFrame * dim * F32), books: number[] = [];
-      for (let i = 0; i < quantizer.codebooks; i++) books.push(memory.store(await this.#codebook(quantizer, i)));
+      for (let i = 0; i < quantizer.codebooks; i++) {
+        books.push(memory.store(await codebookEntries(this.#tensors, quantizer, i)));
+      }
       branches.push((n, y, pass, accumulate) => {
         const { codebooks } = pass.ports;
         if (base >= codebooks) return;

@@ -12,6 +12,7 @@ import {
   type Rows,
   type WeightFormat,
 } from "../../core/packing.ts";
+import { scaled } from "../../core/weights.ts";
 import type { Memory } from "./memory.ts";
 
 /** `y[t] = W x[t] + bias`. */
@@ -253,11 +254,4 @@ class IntegerMatmul implements Matmul {
 export function spreadOf(packed: PackedMatrix, taps: number): number {
   const longest = longestRow(packed), rounding = longest * Math.sqrt(packed.inputs) / 2;
   return Math.sqrt(taps) * longest / (2 ** 31 - 1 - rounding) * 1.001;
-}
-
-/** Multiplies rows (or values) by one factor each. */
-export function scaled(values: Float32Array, factors: Float32Array | undefined): Float32Array {
-  if (!factors) return values;
-  const columns = Math.ceil(values.length / factors.length);
-  return values.map((v, i) => v * factors[Math.floor(i / columns)]);
 }

@@ -129,16 +129,24 @@ const SLACK = 32;
 const READ_AHEAD = 32768;
 
 let compiled: WebAssembly.Module | Promise<WebAssembly.Module> | undefined;
-let relaxed: Promise<WebAssembly.Module> | undefined;
+let relaxed: WebAssembly.Module | undefined;
 
 async function compileKernels(): Promise<WebAssembly.Module> {
-  return await (compiled ??= WebAssembly.compile(fromBase64(KERNELS)));
+  try {
+    return await (compiled ??= WebAssembly.compile(fromBase64(KERNELS)));
+  } catch (error) {
+    compiled = undefined; // it may work another time
+    throw error;
+  }
 }
 
 /** The kernels with relaxed SIMD, or those without where the engine does not know it. */
 async function compileRelaxed(): Promise<WebAssembly.Module> {
-  const bytes = fromBase64((await import("./kernels-relaxed.wasm.ts")).RELAXED_KERNELS);
-  return await (WebAssembly.validate(bytes) ? WebAssembly.compile(bytes) : compileKernels());
+  if (!relaxed) {
+    const bytes = fromBase64((await import("./kernels-relaxed.wasm.ts")).RELAXED_KERNELS);
+    relaxed = await (WebAssembly.validate(bytes) ? WebAssembly.compile(bytes) : compileKernels());
+  }
+  return relaxed;
 }
 
 /**
@@ -167,7 +175,6 @@ export async function kernelsAvailable(): Promise<true | string> {
     await compileKernels();
     return true;
   } catch (error) {
-    compiled = undefined;
     return `WebAssembly SIMD does not compile here (${
       (error as Error).message
     }); a content security policy needs 'wasm-unsafe-eval'`;
@@ -189,7 +196,7 @@ export class Memory {
 
   /** @param determinism see `CompileOptions`. */
   static async create(determinism: Determinism = "exact"): Promise<Memory> {
-    return new Memory(await (determinism === "exact" ? compileKernels() : relaxed ??= compileRelaxed()));
+    return new Memory(await (determinism === "exact" ? compileKernels() : compileRelaxed()));
   }
 
   /** Bytes taken from the system. */

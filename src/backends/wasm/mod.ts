@@ -13,6 +13,7 @@ import type {
   StateData,
   TensorSource,
 } from "../../core/backend.ts";
+import { describe, NotSupportedError } from "../../core/errors.ts";
 import { latentChannels, type Network } from "../../core/network.ts";
 import { lower, type Lowered, type Pass, type PassStream } from "./lower.ts";
 import { kernelsAvailable, Memory } from "./memory.ts";
@@ -28,7 +29,7 @@ export { compileKernelsNow } from "./memory.ts";
 
 /** The default backend. Runs wherever WebAssembly has SIMD; needs no threads and no shared memory. */
 export function wasm(): Backend {
-  return {
+  const backend: Backend = {
     name: "wasm",
     sync: true,
     available: kernelsAvailable,
@@ -37,6 +38,9 @@ export function wasm(): Backend {
       tensors: TensorSource,
       { precision, determinism }: CompileOptions,
     ): Promise<Program> {
+      if (!Object.hasOwn(FORMATS, precision)) {
+        throw new NotSupportedError(`wasm: precision ${describe(precision)} is not available.`);
+      }
       const memory = await Memory.create(determinism);
       return new WasmProgram(
         network,
@@ -45,7 +49,16 @@ export function wasm(): Backend {
       );
     },
   };
+  made.add(backend);
+  return backend;
 }
+
+/** Whether a backend is {@link wasm} itself, and no copy with something changed. */
+export function isWasm(backend: Backend): boolean {
+  return made.has(backend);
+}
+
+const made = new WeakSet<Backend>();
 
 interface WasmState extends State, PassStream {
   frames: number;
