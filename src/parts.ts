@@ -31,6 +31,7 @@ import { bytesInMemory, type ByteSource, Safetensors } from "./core/safetensors.
 import { type BundleFile, type BundleManifest, bundleOf, bundleSource, parseManifest } from "./hub/bundle.ts";
 import { MOST_BYTES, MOST_JSON_BYTES, open, readJSON } from "./hub/files.ts";
 import { Meter, type Progress } from "./hub/progress.ts";
+import { withoutQuery } from "./hub/remote.ts";
 import { Repository } from "./hub/repository.ts";
 import { hasFiles } from "./hub/runtime.ts";
 import type { ResolvedSource } from "./resolve.ts";
@@ -410,21 +411,22 @@ export function openFolder(
     }
     case "files":
       return async (file) => {
-        if (file.endsWith(".safetensors")) return await at(weights, source.weights, source.weights, source);
+        const model = withoutQuery(new URL(source.weights));
+        if (file.endsWith(".safetensors")) return await at(weights, source.weights, model, source);
         const address = file === "config.json" ? source.config : source.preprocessor;
-        if (address) return await at(file, address, source.weights);
+        if (address) return await at(file, address, model);
         if (file === "config.json") return official();
         throw new LoadError("ERR_NOT_FOUND", `fromPretrained: the source has no ${file}.`);
       };
     case "folder":
       return async (file, expected) => {
         const address = Object.hasOwn(source.files, file) ? source.files[file] : undefined;
-        if (address) return await at(file, address, address, expected);
+        if (address) return await at(file, address, withoutQuery(new URL(address)), expected);
         throw new LoadError("ERR_NOT_FOUND", `fromPretrained: the source's folder has no ${file}.`);
       };
     case "location": {
       // A weights file stands for the folder that it is in; without a config.json beside it, it is kyutai/mimi's.
-      const here = new URL(source.href), folder = new URL(here), model = here.origin + here.pathname;
+      const here = new URL(source.href), folder = new URL(here), model = withoutQuery(here);
       if (!named) folder.pathname = here.pathname.replace(/\/?$/, "/");
       return async (file, expected) => {
         if (named && file.endsWith(".safetensors")) return await at(weights, here, model);

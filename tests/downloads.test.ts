@@ -9,6 +9,7 @@ import { after, test } from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { clearCache, listCache, LoadError, type MimiErrorCode, MimiModel, type Progress } from "../mod.ts";
 import { PATIENCE } from "../src/hub/http.ts";
+import { networkTensors } from "../src/core/network.ts";
 import { openWeights, type PartsOptions } from "../src/parts.ts";
 import type { ResolvedSource } from "../src/resolve.ts";
 import { ROOT, RUNTIME } from "./support/cli.ts";
@@ -514,6 +515,65 @@ test("Hugging Face's own cache is used", async () => {
   }
 });
 
+test("of what Hugging Face's cache lacks, the rest comes from the hub, at the same commit", async () => {
+  const home = await temporary(), { load, name, weights: path } = await repository({ commit: "e".repeat(40) });
+  const at = join(home, "hub", `models--${name.replace("/", "--")}`), other = { "config.json": CORRUPT };
+  for (const folder of ["refs", "snapshots/" + "e".repeat(40)]) await mkdir(join(at, folder), { recursive: true });
+  await writeFile(join(at, "refs", "main"), "e".repeat(40));
+  await writeFile(join(at, "snapshots", "e".repeat(40), "model.safetensors"), weights);
+  // The branch has moved on since; the hub knows the commit.
+  hub.repository(name, other, { commit: "f".repeat(40) });
+  hub.repository(name, { "config.json": config }, { commit: "e".repeat(40), revision: "e".repeat(40) });
+  process.env.HF_HOME = home;
+  try {
+    assert.equal(await load(), expected);
+    assert.equal(hub.sent.get(path), undefined);
+    process.env.HF_HUB_OFFLINE = "1";
+    await assert.rejects(load({ cache: await temporary() }), { code: "ERR_NOT_FOUND", message: /HF_HUB_OFFLINE/ });
+  } finally {
+    delete process.env.HF_HOME;
+    delete process.env.HF_HUB_OFFLINE;
+  }
+});
+
+test("a cache that is cleared under a load: what is missing comes again, and is the same", async () => {
+  const { name, cache, weights: path } = await repository(), source = { kind: "repository", repository: name } as const;
+  const whole = await openWeights("test", EMBEDDED, {}), specs = Object.values(whole.networks).flatMap(networkTensors);
+  const opened = await openWeights("test", source, { endpoint: hub.url, cache });
+  for (const [i, spec] of [specs[0], specs[20], specs.at(-1)!].entries()) {
+    if (i < 2) await clearCache(undefined, { cache });
+    assert.deepEqual(await opened.weights.read(spec), await whole.weights.read(spec), spec.name);
+  }
+  assert.equal(hub.sent.get(path), 3 * weights.length);
+  await clearCache(undefined, { cache });
+  hub.twist(path, ({ answer, from, to }) => answer({}, CORRUPT.subarray(from, to)));
+  await assert.rejects(opened.weights.read(specs[0]), { code: "ERR_INTEGRITY" });
+  hub.twist(path);
+  await Promise.all([opened.close(), whole.close()]);
+});
+
+test("a listing with things in it that are no files", async () => {
+  const { load, listing } = await repository(), right = { rfilename: "config.json", size: -5 };
+  const siblings = [null, 5, { rfilename: 7 }, right, { rfilename: "model.safetensors", size: 0.5, lfs: "none" }];
+  hub.twist(listing, ({ answer }) => {
+    const bytes = new TextEncoder().encode(JSON.stringify({ sha: "a".repeat(40), siblings }));
+    return answer({ "content-length": bytes.length }, bytes);
+  });
+  assert.equal(await load(), expected);
+});
+
+test("a server that does not say how long a file is in its ranges", async () => {
+  const { load, weights: path } = await repository();
+  hub.twist(path, ({ ranged, from, to, answer }) => ranged && answer({ "content-range": `bytes ${from}-${to - 1}/*` }));
+  assert.equal(await load(), expected);
+});
+
+test("an abort for no reason", async () => {
+  const { load, weights: path } = await repository(), controller = new AbortController();
+  hub.twist(path, ({ count }) => void (count === 1 && controller.abort(null)));
+  assert.equal(await load({ signal: controller.signal }).then(() => "loaded", (error) => error), null);
+});
+
 test("an address: kept as long as its ETag is the same", async () => {
   const cache = await temporary(), folder = `${hub.url}/site`, path = "/site/model.safetensors";
   hub.file("/site/config.json", config);
@@ -541,6 +601,14 @@ test("weights with a hash that they must have", async () => {
   hub.file("/pinned/model.safetensors", weights);
   hub.file("/pinned/other.safetensors", CORRUPT);
   const { sha256 } = (await import("../models/mini/mod.ts")).mini;
+  const signed = (name: string) => new URL(`${address(name).href}?sig=secret`);
+  const none = { config: signed("config.json"), weights: signed("model.safetensors") };
+  (await MimiModel.fromPretrained(none, { cache, part: "decoder" })).close();
+  assert.deepEqual([...new Set((await listCache({ cache })).map(({ model }) => model))], [
+    `${hub.url}/pinned/model.safetensors`,
+  ]);
+  assert.ok(await clearCache(none.weights.href, { cache }) > 0);
+  hub.twist("/pinned/model.safetensors");
   const load = (name: string, options?: PartsOptions) =>
     fingerprintAt({ kind: "files", config: address("config.json").href, weights: address(name).href, sha256 }, {
       cache,

@@ -375,6 +375,20 @@ const WRONG: [
     /source must be an address .*got "http:\/\/\["/,
   ],
   [
+    "a scheme that nothing is read from",
+    () => MimiModel.fromPretrained("ftp://example.org/mimi"),
+    MimiTypeError,
+    "ERR_INVALID_ARGUMENT",
+    /must begin with http:, https:, file:, blob:, data:, got "ftp:"/,
+  ],
+  [
+    "a password in an address",
+    () => MimiModel.fromPretrained("https://me:hush@example.org/mimi"),
+    MimiTypeError,
+    "ERR_INVALID_ARGUMENT",
+    /^(?!.*hush).*no user name or password/,
+  ],
+  [
     "files by name",
     () => MimiModel.fromPretrained(any({ weights: pathToFileURL(TINY), config: "config.json" })),
     MimiTypeError,

@@ -10,6 +10,7 @@
 import { describe, FormatError, NotSupportedError } from "../core/errors.ts";
 import { type QuantizedTensor, STORED } from "../core/quantized.ts";
 import type { ByteSource } from "../core/safetensors.ts";
+import { MOST_BYTES } from "./files.ts";
 import type { Meter } from "./progress.ts";
 import { isSha256 } from "./sha256.ts";
 
@@ -32,7 +33,7 @@ export interface BundleManifest {
   format: "mimi-bundle";
   version: 1;
   /** What it was made of. */
-  source: { model: string; revision?: string; fingerprint: string };
+  source: { model: string; fingerprint: string };
   /** What was changed. */
   modified: string;
   /** Licence of the source, by its SPDX name or its author's words, and whom to name; `null` where the source says none. */
@@ -50,8 +51,8 @@ export interface BundleManifest {
 export const BUNDLE_KEY = "mimi_bundle";
 /** Bytes that a shard is shorter than: some hosts take files of 25 MiB at most. */
 export const SHARD_LIMIT: number = 24 * 2 ** 20;
-/** Bytes of all shards, and their number, at most. */
-const MOST_BYTES = 2 ** 31, MOST_SHARDS = 4096;
+/** Shards at most. */
+const MOST_SHARDS = 4096;
 /** Axes of a quantized tensor at most. */
 const MOST_AXES = 8;
 

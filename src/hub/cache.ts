@@ -6,9 +6,9 @@
  *
  * @module
  */
-import { checkOptions, describe, MimiTypeError } from "../core/errors.ts";
+import { checkOptions, describe, LoadError, MimiTypeError, reasonOf } from "../core/errors.ts";
 import { BASE, browserShelf, openBrowserCache } from "./browser-shelf.ts";
-import { type About, summary } from "./entry.ts";
+import { ABOUT, type About, summary } from "./entry.ts";
 import { folderShelf } from "./folder-shelf.ts";
 import * as runtime from "./runtime.ts";
 import { memoryShelf, type Shelf } from "./shelf.ts";
@@ -39,7 +39,7 @@ export interface CachedFile {
 }
 
 /** The layout of what is kept; another one would be in another place. */
-const VERSION = "v1", NAME = "mimi-audio", ABOUT = "about.json";
+const VERSION = "v1", NAME = "mimi-audio";
 
 /** The folder of the cache. */
 export async function cacheFolder(cache?: string): Promise<string> {
@@ -80,7 +80,10 @@ function toCachedFile({ about, bytes }: { about: About; bytes: number }): Cached
 /**
  * Removes what is kept of a model, or everything. Loads that are under way download again what they miss.
  *
+ * @param model as {@link listCache} names it; what an address has behind `?` is no part of that.
  * @returns the bytes that were freed.
+ * @throws {MimiTypeError} `ERR_INVALID_ARGUMENT`.
+ * @throws {LoadError} `ERR_WRITE` where something cannot be removed.
  */
 export async function clearCache(model?: string, options: CacheOptions = {}): Promise<number> {
   const { cache } = check("clearCache", options);
@@ -88,15 +91,16 @@ export async function clearCache(model?: string, options: CacheOptions = {}): Pr
     throw new MimiTypeError("ERR_INVALID_ARGUMENT", `clearCache: model must be a name, got ${describe(model)}.`);
   }
   let freed = 0;
+  const wanted = model?.replace(/^(https?:[^?#]*)[?#].*$/, "$1");
   for await (const { names, about, clear } of shelves(cache)) {
     const found = summary(names, about);
-    if (model !== undefined && found?.about.model !== model) continue;
+    if (wanted !== undefined && found?.about.model !== wanted) continue;
     freed += found?.bytes ?? 0;
     await clear();
   }
   // Leftovers of downloads that were killed are nobody's.
   if (model === undefined && runtime.hasFiles()) {
-    await (await runtime.fs()).rm(await cacheFolder(cache), { recursive: true, force: true });
+    await removeFolder(await cacheFolder(cache));
   }
   return freed;
 }
@@ -136,7 +140,15 @@ async function* foldersOf(cache: string | undefined): AsyncGenerator<KeptShelf, 
       about = await fs.readFile(path.join(root, file)).catch(() => null);
     if (!about) continue;
     const names = await fs.readdir(folder).catch(() => []);
-    yield { names, about, clear: () => fs.rm(folder, { recursive: true, force: true }) };
+    yield { names, about, clear: () => removeFolder(folder) };
+  }
+}
+
+async function removeFolder(folder: string): Promise<void> {
+  try {
+    await (await runtime.fs()).rm(folder, { recursive: true, force: true, maxRetries: 5 }); // others may be writing
+  } catch (cause) {
+    throw new LoadError("ERR_WRITE", `clearCache: ${folder} cannot be removed (${reasonOf(cause)}).`, { cause });
   }
 }
 

@@ -36,9 +36,10 @@ interface Piece extends Span {
   name: string;
 }
 
-const ABOUT = "about.json";
-/** Bytes of the largest piece that is kept. */
-const ROOM = 1 << 20;
+/** The blob that says what is known of a file. */
+export const ABOUT = "about.json";
+/** Bytes that are kept as one, at most. */
+export const PIECE: number = 1 << 20;
 
 /** Pieces of a file on a shelf. */
 export class Entry {
@@ -155,7 +156,7 @@ export class Entry {
   async #read({ name, from, to, sha256 }: Piece): Promise<Uint8Array | undefined> {
     if (this.#last?.name === name) return this.#last.bytes;
     this.#last = undefined;
-    const bytes = this.#overflow.get(name) ?? await this.#shelf.get(name, this.#room ??= new Uint8Array(ROOM));
+    const bytes = this.#overflow.get(name) ?? await this.#shelf.get(name, this.#room ??= new Uint8Array(PIECE));
     if (bytes?.length === to - from && await sha256Of(bytes) === sha256) {
       this.#last = { name, bytes };
       return bytes;

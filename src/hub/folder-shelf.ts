@@ -42,8 +42,8 @@ export async function folderShelf(folder: string): Promise<Shelf> {
         }
         return true;
       }),
-    remove: (name) => fs.rm(at(name), { force: true }),
-    clear: () => fs.rm(folder, { recursive: true, force: true, maxRetries: 5 }), // another process may be writing
+    remove: (name) => fs.rm(at(name), { force: true }).catch(() => {}), // what is wrong with it is seen again
+    clear: () => keeping(() => fs.rm(folder, { recursive: true, force: true, maxRetries: 5 })), // others may be writing
     lock: (signal, body) =>
       inTurn(folder, signal, async () => {
         const release = await keeping(() => acquire(`${folder}.lock`, signal)).catch((error) => {

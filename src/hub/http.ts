@@ -262,13 +262,14 @@ function extent(
     // Pages of another origin may not see it, unless the server says so.
     const header = headers.get("content-range"), [, from, last, total] = CONTENT_RANGE.exec(header ?? "") ?? [];
     if (header === null && range) return { isPart: true, from: range.from, to: range.to, size: undefined };
-    const size = check(Number(total), header!);
+    const size = total === "*" ? undefined : check(Number(total), header!);
     // Some servers, Vite's among them, take a range that ends at 0 for one of the whole file.
-    if (Number(from) === 0 && range?.from === 0 && Number(last) === size - 1) {
+    if (size !== undefined && Number(from) === 0 && range?.from === 0 && Number(last) === size - 1) {
       return { isPart: size <= range.to, from: 0, to: size, size };
     }
     if (
-      Number(from) !== range?.from || Number(last) >= size || Number(last) < Number(from) || Number(last) >= range.to
+      Number(from) !== range?.from || Number(last) >= (size ?? Infinity) || Number(last) < Number(from) ||
+      Number(last) >= range.to
     ) {
       throw new LoadError(
         "ERR_NETWORK",
@@ -283,7 +284,7 @@ function extent(
   return { isPart: false, from: 0, to: size, size };
 }
 
-const CONTENT_RANGE = /^bytes (\d+)-(\d+)\/(\d+)$/;
+const CONTENT_RANGE = /^bytes (\d+)-(\d+)\/(\d+|\*)$/;
 
 /** Node wraps the reason of a failed fetch: `fetch failed`, cause `connect ECONNREFUSED 127.0.0.1:9`. */
 function networkReason(cause: unknown): string {

@@ -5,7 +5,7 @@
  */
 import { LoadError } from "../core/errors.ts";
 import type { ByteSource } from "../core/safetensors.ts";
-import { Entry } from "./entry.ts";
+import { Entry, PIECE } from "./entry.ts";
 import { type Answer, changed, get, retrying } from "./http.ts";
 import type { Meter } from "./progress.ts";
 import { sha256OfSource } from "./sha256.ts";
@@ -18,8 +18,6 @@ const FIRST = 1 << 16;
 const GAP = 1 << 16;
 /** The share of a file that may be missing for the rest of it to be downloaded too, so that its hash can be checked. */
 const NEARLY = 0.01;
-/** Bytes that are kept as one, at most. */
-const PIECE = 1 << 20;
 /** Bytes of one request, at most, and requests at a time. */
 const REQUEST = 16 * PIECE, CONNECTIONS = 4;
 
@@ -199,6 +197,7 @@ class Remote implements ByteSource {
         throw new LoadError("ERR_READ", `${this.name}: what was downloaded cannot be read back from the cache.`);
       }
       await this.#fetch(lacking);
+      await this.#check();
     }
   }
 
@@ -208,8 +207,13 @@ class Remote implements ByteSource {
     await this.#entry.lock(this.#options.signal, async () => {
       const before = this.#entry.about!;
       await this.#entry.refresh();
-      const { about } = this.#entry;
-      if (!about || about.size !== before.size || about.validator !== before.validator) {
+      // What somebody has cleared meanwhile begins again, as long as it is still the same file.
+      if (!this.#entry.about) {
+        await this.#entry.begin({ ...before, checked: undefined });
+        if (before.checked) spans = [{ from: 0, to: before.size }];
+      }
+      const about = this.#entry.about!;
+      if (about.size !== before.size || about.validator !== before.validator) {
         throw changed(this.name, "another download found it changed.");
       }
       const runs = about.ranges ? cut(missing(spans, this.#entry.spans), REQUEST) : [{ from: 0, to: about.size }];
@@ -236,7 +240,7 @@ class Remote implements ByteSource {
       await Promise.all(all);
     } catch {
       const { reason } = stop.signal;
-      if ((reason as LoadError).code === "ERR_CHANGED") await this.#entry.discard();
+      if ((reason as LoadError | null)?.code === "ERR_CHANGED") await this.#entry.discard();
       throw reason;
     } finally {
       signal?.removeEventListener("abort", abort);
@@ -338,6 +342,6 @@ class Remote implements ByteSource {
 }
 
 /** What may be shown and kept: signatures and tokens are in queries. */
-function withoutQuery(address: URL): string {
+export function withoutQuery(address: URL): string {
   return address.origin + address.pathname;
 }

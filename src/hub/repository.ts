@@ -40,7 +40,7 @@ export class Repository {
   readonly #name: string;
   readonly #options: RepositoryOptions;
   readonly #endpoint: string;
-  readonly #revision: string;
+  #revision: string;
   readonly #offline: boolean;
   #listing: Promise<Listing | undefined> | undefined;
 
@@ -56,7 +56,7 @@ export class Repository {
   }
 
   /**
-   * Opens a file: from Hugging Face's cache if that has `weights` at this revision, else from ours, else from the hub.
+   * Opens a file: from Hugging Face's cache if that has it and `weights` at this revision, else from ours, else from the hub.
    *
    * @param most bytes that are taken of it at most.
    * @param expected what it must be, where that is known already; checked before anything of it is used.
@@ -70,8 +70,12 @@ export class Repository {
   ): Promise<ByteSource> {
     const { cache } = this.#options;
     if (cache !== false) {
-      const snapshot = await findSnapshot(this.#name, this.#revision, this.#offline ? file : weights);
-      if (snapshot) return await openFile((await runtime.path()).join(snapshot, file));
+      const snapshot = await findSnapshot(this.#name, this.#revision);
+      if (snapshot && (this.#offline || await snapshot.find(weights))) {
+        const found = await snapshot.find(file);
+        if (found) return await openFile(found);
+        this.#revision = snapshot.commit; // what is missing has to be of the same
+      }
     }
     const listing = await (this.#listing ??= this.#list()), files = listing?.files;
     const known = files && Object.hasOwn(files, file) ? files[file] : undefined;
@@ -188,11 +192,11 @@ function parseListing(bytes: Uint8Array): Listing | undefined {
   const { sha, siblings } = answer ?? {};
   if (typeof sha !== "string" || !/^[0-9a-f]{40}$/.test(sha) || !Array.isArray(siblings)) return undefined;
   const files: NonNullable<Listing["files"]> = Object.create(null);
-  for (const { rfilename, size, lfs } of siblings as Sibling[]) {
+  for (const sibling of siblings as (Sibling | null)[]) {
+    const { rfilename, size, lfs } = sibling ?? {}, bytes = lfs?.size ?? size;
     if (typeof rfilename !== "string") continue;
-    const bytes = lfs?.size ?? size;
     files[rfilename] = {
-      ...(Number.isSafeInteger(bytes) && { size: bytes as number }),
+      ...(Number.isSafeInteger(bytes) && bytes as number >= 0 && { size: bytes as number }),
       ...(isSha256(lfs?.sha256) && { sha256: lfs.sha256 }),
     };
   }

@@ -47,8 +47,30 @@ export function toURL(name: string, address: string): URL {
   }
 }
 
+/** Schemes that a file can be read from. */
+const SCHEMES = ["http:", "https:", "file:", "blob:", "data:"];
+
+/** @throws {MimiTypeError} `ERR_INVALID_ARGUMENT` for an address that nothing can be read from. */
+function checkScheme(address: URL): URL {
+  const { protocol, username, password } = address;
+  if (!SCHEMES.includes(protocol)) {
+    throw new MimiTypeError(
+      "ERR_INVALID_ARGUMENT",
+      `fromPretrained: the address of a source must begin with ${SCHEMES.join(", ")}, got ${describe(protocol)}.`,
+    );
+  }
+  if (username || password) {
+    throw new MimiTypeError(
+      "ERR_INVALID_ARGUMENT",
+      "fromPretrained: the address of a source must have no user name or password in it, which fetch refuses; " +
+        "the option token is sent as a bearer token.",
+    );
+  }
+  return address;
+}
+
 function checkAddress(name: string, address: unknown): void {
-  if (address instanceof URL) return;
+  if (address instanceof URL) return void checkScheme(address);
   throw new MimiTypeError(
     "ERR_INVALID_ARGUMENT",
     `fromPretrained: source.${name} must be a URL, got ${describe(address)}.`,
@@ -76,7 +98,7 @@ function checkFiles(files: ModelFiles): ModelFiles {
  */
 export function parseSource(source: unknown): ParsedSource {
   if (source === "mini") return { kind: "embedded" };
-  if (source instanceof URL) return { kind: "location", location: source };
+  if (source instanceof URL) return { kind: "location", location: checkScheme(source) };
   if (typeof source === "object" && source !== null && (source as ModelFiles).weights instanceof URL) {
     return { kind: "files", files: checkFiles(source as ModelFiles) };
   }
@@ -87,7 +109,9 @@ export function parseSource(source: unknown): ParsedSource {
   }
   if (typeof source === "string") {
     if (/^(\.|\/|\\|~\/|[A-Za-z]:[\\/])/.test(source)) return { kind: "location", location: source };
-    if (/^[A-Za-z][A-Za-z0-9+.-]*:\/\//.test(source)) return { kind: "location", location: toURL("source", source) };
+    if (/^[A-Za-z][A-Za-z0-9+.-]+:/.test(source)) {
+      return { kind: "location", location: checkScheme(toURL("source", source)) };
+    }
     if (/^[\w-][\w.-]*\/[\w-][\w.-]*$/.test(source)) return { kind: "repository", repository: source };
   }
   throw new MimiTypeError(
