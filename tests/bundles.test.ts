@@ -1,6 +1,6 @@
 /** Bundles: packed, served, loaded in parts, and manifests that mean no good. */
 import assert from "node:assert/strict";
-import { cp, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -195,7 +195,8 @@ test("licence and changes are carried along; the shards together are a safetenso
     "--precision",
     "f16",
   );
-  assert.deepEqual(manifest.licence, { name: "cc-by-sa-3.0", attribution: "mini", files: ["SOURCE-README.md"] });
+  const attribution = "mimi-audio's embedded model";
+  assert.deepEqual(manifest.licence, { name: "cc-by-sa-3.0", attribution, files: ["SOURCE-README.md"] });
   assert.match(await readFile(join(out, "README.md"), "utf8"), /cc-by-sa-3\.0[\s\S]*Modified by mimi-audio/);
   assert.match(await readFile(join(out, "SOURCE-README.md"), "utf8"), /The embedded model/);
   const bytes = await Promise.all(manifest.shards.map(({ file }) => readFile(join(out, file))));
@@ -215,6 +216,55 @@ test("licence and changes are carried along; the shards together are a safetenso
     (await readdir(root)).every((name) => !name.endsWith(".tmp")),
     "nothing unfinished stays",
   );
+});
+
+test("nothing of an address or path that is the packer's own business gets into a bundle", async () => {
+  for (const name of ["config.json", "model.safetensors"]) {
+    hub.file(`/signed/${name}`, await readFile(join(TINY, name)));
+  }
+  const small = ["--codebooks", "2", "--part", "decoder"], own = join(root, "my model");
+  await cp(TINY, own, { recursive: true });
+  await writeFile(join(own, "README.md"), "---\nlicense: mit\n---\n");
+  const packs: [out: string, model: string, said: RegExp][] = [
+    [await silently(`${hub.url}/signed?token=SECRET`, ...small), `${hub.url}/signed`, /says nothing of its licence/],
+    [await silently(own, ...small), "my model", /names "my model" as whose weights they are; --attribution/],
+  ];
+  async function silently(source: string, ...options: string[]): Promise<string> {
+    const out = join(root, `public-${count++}`), { code, stderr } = await mimi("pack", source, out, ...options);
+    assert.equal(code, 0, stderr);
+    said.push(stderr);
+    return out;
+  }
+  for (const [i, [out, model, warning]] of packs.entries()) {
+    const manifest = JSON.parse(await readFile(join(out, "bundle.json"), "utf8")) as BundleManifest;
+    assert.equal(manifest.source.model, model);
+    assert.match(said[i], warning);
+    for (const file of await readdir(out)) {
+      const text = await readFile(join(out, file), "latin1");
+      assert.ok(!text.includes("SECRET") && !text.includes(root), file);
+    }
+  }
+  const named = await pack(own, "named", ...small, "--attribution", "Ada, of Example Ltd.");
+  assert.equal(named.manifest.licence!.attribution, "Ada, of Example Ltd.");
+});
+const said: string[] = [];
+
+test("what comes into the folder while it is packed stays; what fails leaves nothing", async () => {
+  const parent = join(root, "busy"), out = join(parent, "out"), mine = join(out, "mine.txt");
+  await mkdir(out, { recursive: true });
+  const packing = mimi("pack", "mini", out, "--codebooks", "2");
+  while (!(await readdir(parent)).some((name) => name.endsWith(".pack.tmp"))) {
+    await new Promise((r) => setTimeout(r, 5));
+  }
+  await writeFile(mine, "mine");
+  const { code, stderr } = await packing;
+  assert.equal(code, 1);
+  assert.match(stderr, /out: cannot be written \(/);
+  assert.deepEqual([await readdir(parent), await readFile(mine, "utf8")], [["out"], "mine"]);
+
+  await fails(1, /nowhere\.wav/, "pack", "mini", join(root, "unmeasured"), "--audio", "nowhere.wav");
+  await fails(2, /--audio is for/, "pack", "mini", join(root, "unmeasured"), "--part", "decoder", "--audio", SAMPLE);
+  assert.ok(!(await readdir(root)).includes("unmeasured"));
 });
 
 test("a part of a bundle of several shards: only the shards that it needs", async () => {
@@ -465,6 +515,14 @@ test("verify MODEL AUDIO", async () => {
   const wrong = await mimi("verify", "mini", SAMPLE, "--published", "librispeech");
   assert.equal(wrong.code, 1);
   assert.match(wrong.stdout, /published +426176 with 8 codebooks: -?[\d.]+ % off, too far[\s\S]*not what it should be/);
+  const few = (await pack("mini", "few", "--codebooks", "4")).out;
+  await fails(1, /sums are published of 8 and 32 codebooks, it has 4/, ...[
+    "verify",
+    few,
+    SAMPLE,
+    "--published",
+    "obama",
+  ]);
   await fails(2, /--published must be one of librispeech, obama/, "verify", "mini", SAMPLE, "--published", "x");
   await fails(1, /cannot be read/, "verify", "mini", "nowhere.wav");
 });

@@ -24,7 +24,7 @@ export interface CarriedFile {
  * Reads the licence of a model, from the metadata of its card (`license:` between two lines of dashes); that of a bundle is
  * what its manifest says.
  *
- * @param attribution whom a bundle has to name.
+ * @param attribution whom a bundle has to name, where no manifest says it.
  */
 export async function readLicence(
   open: Folder,

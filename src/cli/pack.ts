@@ -4,8 +4,8 @@
  * @module
  */
 import { randomUUID } from "node:crypto";
-import { mkdir, open, readdir, rename, rm, writeFile } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { mkdir, open, readdir, rename, rm, rmdir, writeFile } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { AudioCodesInput } from "../core/codes.ts";
 import { LoadError, reasonOf } from "../core/errors.ts";
@@ -30,7 +30,7 @@ import { type CarriedFile, readLicence } from "./licence.ts";
 import { storages } from "./storage.ts";
 import type { Surroundings } from "./program.ts";
 import { bar, StatusLine } from "./progress.ts";
-import type { PackCall } from "./usage.ts";
+import { type PackCall, UsageError } from "./usage.ts";
 import { VERSION } from "./version.ts";
 
 /** Speech to measure with, where no other is named; it comes with the embedded model. */
@@ -65,25 +65,50 @@ export async function pack(call: PackCall, { print, say, signal }: Surroundings)
   const options = { part: call.part, numQuantizers: call.codebooks, signal, onProgress };
   let packed: Packed;
   try {
-    const opened = await openWeights("pack", source, options);
+    const opened = await openWeights("pack", source, options), { part, config } = opened;
     try {
-      packed = await write(call, source, opened);
+      if (call.audio !== undefined && part === "decoder") throw new UsageError("--audio is for what has an encoder");
+      const speech = part === "decoder" ? undefined : await readMono(call.audio ?? SAMPLE, config.samplingRate, signal);
+      packed = await write(
+        ...[call, source, opened] as const,
+        (folder, manifest) => measure([call.model, folder], speech, manifest, onProgress, signal),
+      );
     } finally {
       await opened.close();
     }
-    packed.agreement = await measure(call, packed.manifest, onProgress, signal);
   } finally {
     status.clear();
   }
   await print(call.json ? `${JSON.stringify(packed)}\n` : `${describePacked(packed, call)}\n`);
-  if (!packed.manifest.licence) {
+  const { licence } = packed.manifest;
+  if (!licence) {
     say(`${call.model}: says nothing of its licence; find out what you may do before you pass ${call.out} on`);
+  } else if (isPath(source, call) && licence.attribution === nameFor(source, call)) {
+    say(`${call.out}: names "${licence.attribution}" as whose weights they are; --attribution says it better`);
   }
   return 0;
 }
 
-/** Writes a bundle under another name beside `out`, and renames it when whole. */
-async function write(call: PackCall, source: ResolvedSource, opened: OpenedWeights): Promise<Packed> {
+/** Whether the source is a folder or file of the caller's own, whose name says nothing to others. */
+function isPath(source: ResolvedSource, { model }: PackCall): boolean {
+  return model !== "mini" && source.kind === "location" && source.href.startsWith("file:");
+}
+
+/** What a model is called in a bundle, which is for everyone: no path, and nothing of an address that may be secret. */
+function nameFor(source: ResolvedSource, { model }: PackCall): string {
+  if (model === "mini") return "mimi-audio's embedded model";
+  if (source.kind !== "location") return model;
+  const { protocol, origin, pathname } = new URL(source.href);
+  return protocol === "file:" ? basename(fileURLToPath(source.href)) : origin + pathname;
+}
+
+/** Writes a bundle under another name beside `out`, and renames it when it is whole and measured. */
+async function write(
+  call: PackCall,
+  source: ResolvedSource,
+  opened: OpenedWeights,
+  measured: (folder: string, manifest: BundleManifest) => Promise<Agreement>,
+): Promise<Packed> {
   const out = resolve(call.out), temporary = join(dirname(out), `.${randomUUID().slice(0, 8)}.pack.tmp`);
   if ((await readdir(out).catch((error) => error.code === "ENOENT" ? [] : [""])).length) {
     throw new LoadError("ERR_WRITE", `${call.out}: is there already, and not empty; pack replaces nothing.`);
@@ -91,11 +116,12 @@ async function write(call: PackCall, source: ResolvedSource, opened: OpenedWeigh
   const folder = openFolder(folderOf(source), {});
   const config = await readFields(folder, "config.json", (json) => json as Record<string, unknown>);
   const before = bundleOf(config), bundle = before && await readFields(folder, before, parseManifest);
-  const { licence, files } = await readLicence(folder, call.model, bundle || undefined);
+  const model = bundle ? bundle.source.model : nameFor(source, call);
+  const { licence, files } = await readLicence(folder, call.attribution ?? model, bundle || undefined);
   const manifest: BundleManifest = {
     format: "mimi-bundle",
     version: 1,
-    source: { model: call.model, fingerprint: opened.fingerprint },
+    source: { model, fingerprint: opened.fingerprint },
     modified: [...(bundle ? [bundle.modified] : []), modifications(call, opened)].join(" "),
     licence,
     part: opened.part,
@@ -114,10 +140,11 @@ async function write(call: PackCall, source: ResolvedSource, opened: OpenedWeigh
     if (preprocessor) await put("preprocessor_config.json", json(preprocessor));
     await put("config.json", json({ ...config, [BUNDLE_KEY]: MANIFEST }));
     await put(MANIFEST, json(manifest));
-    await rm(out, { recursive: true, force: true }); // it is empty
-    await rename(temporary, out);
     const sourceBytes = [...opened.file.tensors.values()].reduce((n, { length }) => n + length, 0);
-    return { out: call.out, manifest, bytes, sourceBytes, agreement: { codes: null, audio: null } };
+    const agreement = await measured(temporary, manifest);
+    await rmdir(out).catch(() => {}); // an empty one; what has come into it meanwhile stays, and the rename fails
+    await rename(temporary, out);
+    return { out: call.out, manifest, bytes, sourceBytes, agreement };
   } catch (cause) {
     await rm(temporary, { recursive: true, force: true });
     if ((cause as NodeJS.ErrnoException).syscall === undefined) throw cause;
@@ -257,19 +284,19 @@ const model = await MimiModel.fromPretrained("https://your.host/this/folder");
 
 /** Loads the source and the bundle, one after the other, and compares what they make of speech. */
 async function measure(
-  { model, out, audio = SAMPLE }: PackCall,
+  [model, bundle]: [string, string],
+  pcm: Float32Array | undefined,
   { part, numQuantizers }: BundleManifest,
   onProgress: (progress: { loaded: number; total?: number }) => void,
   signal: AbortSignal,
 ): Promise<Agreement> {
   const run = async (source: string, given?: AudioCodesInput) => {
     using loaded = await MimiModel.fromPretrained(source, { part, numQuantizers, onProgress, signal });
-    const pcm = part === "decoder" ? undefined : await readMono(audio, loaded.config.samplingRate, signal);
     const codes = pcm && (await loaded.encode(pcm)).audioCodes;
     const input = given ?? codes ?? someCodes(numQuantizers, loaded.config.codebookSize);
     return { codes, input, samples: part === "encoder" ? undefined : (await loaded.decode(input)).audioValues.data };
   };
-  const reference = await run(model), packed = await run(resolve(out), reference.input);
+  const reference = await run(model), packed = await run(bundle, reference.input);
   return {
     codes: reference.codes ? equalCodes(reference.codes, packed.codes!) : null,
     audio: reference.samples ? difference(reference.samples, packed.samples!) : null,

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { statSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { type Precision, PRECISIONS } from "../core/backend.ts";
@@ -47,6 +48,7 @@ IN.decoded.wav, and nothing that is there is replaced.
   --precision P        how weights are kept: f32, or int12 or int8, which take less time and memory; default f32, or what
                        MODEL was packed as; for encode, decode, plot, and pack, which also takes f16 and bf16
   --audio FILE         pack: speech to measure the bundle with
+  --attribution TEXT   pack: whose weights they are, for the bundle's licence note; default MODEL's name
   --published NAME     verify: AUDIO is one whose sums of codes are published: librispeech or obama
   --help, --version
 
@@ -96,6 +98,7 @@ export interface PackCall {
   codebooks?: number;
   precision: Storage;
   audio?: string;
+  attribution?: string;
   json: boolean;
 }
 
@@ -141,6 +144,7 @@ const OPTIONS = {
   part: { type: "string" },
   precision: { type: "string" },
   audio: { type: "string" },
+  attribution: { type: "string" },
   published: { type: "string" },
   help: { type: "boolean", short: "h" },
   version: { type: "boolean", short: "v" },
@@ -171,7 +175,7 @@ const COMMANDS: Record<string, { takes: string; least: number; most: number; opt
     takes: "MODEL OUT",
     least: 2,
     most: 2,
-    options: ["part", "codebooks", "precision", "audio", "json"],
+    options: ["part", "codebooks", "precision", "audio", "attribution", "json"],
   },
   cache: { takes: "list, or clear [MODEL...]", least: 1, most: Infinity, options: ["json"] },
   plot: { takes: "FILE -o PICTURE.svg", least: 1, most: 1, options: ["out", "model", "precision", "codebooks"] },
@@ -240,11 +244,13 @@ function verifyCall(subjects: string[], published: string | undefined, json: boo
 
 /** Whether a subject names a model and not a file of codes. */
 function isModel(name: string): boolean {
-  return name === "mini" || /\.safetensors$|^[a-z]+:\/\//i.test(name) || !/\.\w{1,12}$/.test(name) && name !== "-";
+  const isFolder = statSync(name, { throwIfNoEntry: false })?.isDirectory();
+  return name === "mini" || isFolder || /\.safetensors$|^[a-z]+:\/\//i.test(name) ||
+    !/\.\w{1,12}$/.test(name) && name !== "-";
 }
 
 function packCall([model, out]: string[], values: Values): PackCall {
-  const { part, precision, audio, codebooks, json = false } = values;
+  const { part, precision, audio, attribution, codebooks, json = false } = values;
   if (part !== undefined && !["both", "encoder", "decoder"].includes(part)) {
     throw new UsageError(`--part must be encoder, decoder or both, got "${part}"`);
   }
@@ -256,6 +262,7 @@ function packCall([model, out]: string[], values: Values): PackCall {
     precision: oneOf("precision", precision ?? "f32", STORAGES),
     codebooks: codebooks === undefined ? undefined : number("codebooks", codebooks),
     audio,
+    attribution,
     json,
   };
 }

@@ -160,6 +160,12 @@ function judge(
   // Figures of Kyutai's weights say nothing about others.
   const isKyutais = JSON.stringify(config) === JSON.stringify(new MimiConfig());
   const known = published ?? (isKyutais ? publishedAs(audio) : undefined);
+  if (published && sums.length === 0) {
+    throw new MimiRangeError(
+      "ERR_NUM_QUANTIZERS",
+      `${model}: sums are published of ${SUMMED.join(" and ")} codebooks, it has ${numQuantizers}.`,
+    );
+  }
   const held = !known ? [] : sums.map(({ codebooks, sum }) => {
     const expected = PUBLISHED[known].sums[codebooks], off = sum / expected - 1;
     return { codebooks, expected, off, right: Math.abs(off) <= TOLERANCE };
