@@ -17,6 +17,7 @@ import { TESTS } from "./support/files.ts";
 import { picture } from "./support/picture.ts";
 
 const ROOT = fileURLToPath(new URL("../", TESTS)), SAMPLE = join(ROOT, "models/mini/it-cannot-complete.wav");
+const TINY = join(ROOT, "tests/models/tiny-hf");
 /** Bytes of code that a page needs before it loads a model. */
 const MOST_CODE = 200_000;
 const folder = await mkdtemp(join(tmpdir(), "mimi-site-")), test = inBrowser({ microphone: SAMPLE });
@@ -80,8 +81,8 @@ test("the sample: codes and audio of the library, saved, opened again, played", 
   const pcm = Float32Array.from(pieces.flatMap((piece) => [...piece]));
   const { audioCodes } = await mini.encode(pcm, { numQuantizers: 8 });
   assert.deepEqual([opened.samples, opened.header.fingerprint], [pcm.length, mini.fingerprint]);
-  const tensors = await codesFromSafetensors((await saved(page, "Codes, .safetensors")).bytes);
-  assert.deepEqual(tensors.audioCodes.data, audioCodes.data);
+  const tensors = await saved(page, "Codes, .safetensors");
+  assert.deepEqual((await codesFromSafetensors(tensors.bytes)).audioCodes.data, audioCodes.data);
   const decoded = await saved(page, "Decoded, .wav");
   assert.deepEqual([decoded.name, decoded.bytes.length], ["it-cannot-complete.decoded.wav", 44 + 2 * pcm.length]);
 
@@ -94,12 +95,19 @@ test("the sample: codes and audio of the library, saved, opened again, played", 
   await page.getByRole("button", { name: "Play", exact: true }).waitFor({ timeout: 10_000 }); // it ends by itself
   assert.match(await text(page, "match"), /^codec \+\d\.\d dB/);
 
-  const path = join(folder, "again.mimi");
-  await writeFile(path, container.bytes);
-  await page.locator("#file").setInputFiles(path);
-  await page.waitForFunction(() => document.getElementById("encode")!.textContent === "–"); // codes are only decoded
-  await status(page, /^3\.2 s, 40 frames\.$/);
-  assert.deepEqual((await saved(page, "Decoded, .wav")).bytes, decoded.bytes);
+  for (const [file, bytes] of Object.entries({ "again.mimi": container.bytes, "again.safetensors": tensors.bytes })) {
+    const path = join(folder, file);
+    await writeFile(path, bytes);
+    await page.locator("#file").setInputFiles(path);
+    await page.waitForFunction(() => document.getElementById("encode")!.textContent === "–"); // codes are only decoded
+    await status(page, /^3\.2 s, 40 frames\.$/);
+    assert.deepEqual((await saved(page, "Decoded, .wav")).bytes, decoded.bytes);
+    for (const id of ["codebooks", "loss"]) assert.ok(await page.locator(`#${id}`).isDisabled());
+    await page.locator("#file").setInputFiles(SAMPLE);
+    await page.waitForFunction(() => document.getElementById("encode")!.textContent !== "–");
+    await status(page, /^3\.2 s, 40 frames\.$/);
+    for (const id of ["codebooks", "loss"]) assert.ok(await page.locator(`#${id}`).isEnabled());
+  }
   mini.close();
 });
 
@@ -132,6 +140,32 @@ test("codebooks, loss, weights and files change what is heard", async (browser) 
   await page.locator("#file").setInputFiles(SAMPLE);
   await status(page, /40 frames/);
   assert.match(await text(page, "about"), /^Model model\.safetensors, wasm, int8/);
+});
+
+test("what a model has made stays that model's: played and saved after another is chosen, or cannot be had", async (browser) => {
+  const page = await open(browser, [/Failed to load resource|ERR_|net::/]), play = page.locator("#play");
+  const model = ["preprocessor_config.json", "config.json", "model.safetensors"];
+  await page.getByRole("button", { name: "Play the sample" }).click();
+  await page.waitForFunction(() => document.getElementById("play")!.textContent === "Stop");
+  const before = await saved(page, "Codes, .mimi"), wav = await saved(page, "Decoded, .wav");
+  await page.locator("#file").setInputFiles(model.map((file) => join(TINY, file)));
+  await status(page, /model\.safetensors is chosen/);
+  assert.equal(await play.textContent(), "Play");
+  const path = join(folder, "before.mimi");
+  await writeFile(path, before.bytes);
+  await page.locator("#file").setInputFiles(path);
+  await page.getByRole("alert").filter({ hasText: "These codes are of model" }).waitFor();
+  await page.route("https://huggingface.co/**", (route) => route.abort());
+  await page.getByLabel("Model").selectOption("kyutai/mimi");
+  await page.getByRole("button", { name: "Cancel" }).click();
+  await status(page, /^Cancelled\.$/);
+  for (const [button, { bytes }] of [["Codes, .mimi", before], ["Decoded, .wav", wav]] as const) {
+    assert.deepEqual((await saved(page, button)).bytes, bytes);
+  }
+  await play.click();
+  await page.waitForFunction(() => document.getElementById("play")!.textContent === "Stop");
+  await page.waitForFunction(() => document.getElementById("play")!.textContent === "Play");
+  assert.ok(await page.locator("#alert").isHidden());
 });
 
 test("a bundle: its folder dropped, or its files chosen", async (browser) => {
@@ -245,6 +279,14 @@ for (
     await picture(page, `playground ${name}`);
   });
 }
+
+test("the licences of all that is in the site are in it", async (browser) => {
+  await open(browser);
+  const read = (name: string) => readFile(join(folder, "site", name), "utf8");
+  assert.match(await read("LICENSES-PACKAGES.md"), /wavesurfer\.js[^]*BSD/);
+  assert.match(await read("LICENSES.txt"), /MIT licence/);
+  assert.match(await read("MODEL.md"), /license: cc-by-sa-3\.0/);
+}, noBrowser);
 
 test("code that comes before a model is small", async (browser) => {
   await open(browser);

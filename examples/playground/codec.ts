@@ -3,6 +3,8 @@ import { AudioCodes, MimiModel, type ModelSource, type Precision } from "mimi-au
 
 /** Speech and what the codec made of it, [samples] at the model's rate. */
 export interface Clip {
+  /** What the codes mean something to; it may be closed. */
+  model: Pick<MimiModel, "config" | "fingerprint">;
   /** Absent for codes from a file. */
   original?: Float32Array;
   codes: AudioCodes;
@@ -81,7 +83,7 @@ export async function play(model: MimiModel, codes: AudioCodes, length: number):
     at += data.length;
   }
   const decode = (performance.now() - start) / Math.max(1, codes.shape[2]);
-  return { codes, length, decoded: decoded.subarray(0, length), decode };
+  return { model, codes, length, decoded: decoded.subarray(0, length), decode };
 }
 
 export function bufferOf(samples: Float32Array, sampleRate: number): AudioBuffer {

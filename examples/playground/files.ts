@@ -1,6 +1,15 @@
 /** Files that the page opens and saves. */
-import type { AudioCodes, MimiConfig } from "mimi-audio";
-import { bitsOf, codesToSafetensors, ContainerWriter, openContainer, toPCM16, wavHeader } from "mimi-audio/file";
+import type { AudioCodes } from "mimi-audio";
+import {
+  bitsOf,
+  codesFromSafetensors,
+  codesToSafetensors,
+  ContainerWriter,
+  openContainer,
+  toPCM16,
+  wavHeader,
+} from "mimi-audio/file";
+import type { Clip } from "./codec.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -15,7 +24,14 @@ export async function readAudio(file: Blob, samplingRate: number): Promise<Float
   return (await context.startRendering()).getChannelData(0);
 }
 
-export async function readCodes(file: Blob): Promise<{ codes: AudioCodes; samples: number; fingerprint?: string }> {
+/** Codes from a file; without `samples` the frames are whole. */
+export interface ReadCodes {
+  codes: AudioCodes;
+  samples?: number;
+  fingerprint?: string;
+}
+
+export async function readCodes(file: Blob): Promise<ReadCodes> {
   const { header, blocks, frames, samples } = await openContainer(file), { codebooks } = header;
   const data = new Uint16Array(codebooks * frames);
   for await (const { first, codes } of blocks()) {
@@ -25,20 +41,25 @@ export async function readCodes(file: Blob): Promise<{ codes: AudioCodes; sample
   return { codes: { data, shape: [1, codebooks, frames] }, samples, fingerprint: header.fingerprint };
 }
 
-export function mimiOf(codes: AudioCodes, length: number, config: MimiConfig, fingerprint: string): Blob {
+/** Codes from a safetensors file, or `undefined` where it holds something else, such as a model. */
+export async function readSafetensors(file: Blob): Promise<ReadCodes | undefined> {
+  const found = await codesFromSafetensors(file).catch(() => undefined);
+  return found && { codes: found.audioCodes, samples: found.info.samples, fingerprint: found.info.fingerprint };
+}
+
+export function mimiOf({ codes, length, model: { config, fingerprint } }: Clip): Blob {
   const { samplingRate, frameSize, codebookSize } = config, codebooks = codes.shape[1];
   const writer = new ContainerWriter({ samplingRate, frameSize, codebooks, bits: bitsOf(codebookSize), fingerprint });
   return new Blob([writer.header(), writer.write(codes), writer.finish(length)] as Bytes[]);
 }
 
-export const safetensorsOf = (codes: AudioCodes, fingerprint: string): Blob =>
-  new Blob([codesToSafetensors(codes, { fingerprint }) as Bytes]);
+export function safetensorsOf({ codes, length, model: { config, fingerprint } }: Clip): Blob {
+  const { samplingRate, frameSize } = config;
+  return new Blob([codesToSafetensors(codes, { fingerprint, samplingRate, frameSize, samples: length }) as Bytes]);
+}
 
-export function wavOf(samples: Float32Array, samplingRate: number): Bytes {
-  const header = wavHeader(samplingRate, samples.length), out = new Uint8Array(header.length + 2 * samples.length);
-  out.set(header);
-  out.set(toPCM16(samples), header.length);
-  return out;
+export function wavOf(samples: Float32Array, samplingRate: number): Blob {
+  return new Blob([wavHeader(samplingRate, samples.length), toPCM16(samples)] as Bytes[]);
 }
 
 export function save(blob: Blob, name: string): void {

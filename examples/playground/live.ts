@@ -61,7 +61,9 @@ export class Live {
   }
 
   async #read(onFrame: (codes: Uint16Array) => void): Promise<void> {
-    for await (const { codes } of this.#encoder.readable) onFrame(codes.data);
+    // A reader, for browsers whose streams cannot be iterated over.
+    const reader = this.#encoder.readable.getReader();
+    for (let frame; !(frame = await reader.read()).done;) onFrame(frame.value.codes.data);
   }
 
   set codebooks(codebooks: number) {

@@ -4,7 +4,7 @@ import { refusal } from "../shared/explain.ts";
 import { complain, element, onPress, show } from "../shared/page.ts";
 import { Raster } from "../shared/raster.ts";
 import { type Clip, code, type Engine, framesOf, loadModel, play } from "./codec.ts";
-import { mimiOf, readAudio, readCodes, safetensorsOf, save, wavOf } from "./files.ts";
+import { mimiOf, readAudio, type ReadCodes, readCodes, readSafetensors, safetensorsOf, save, wavOf } from "./files.ts";
 import type { Live } from "./live.ts";
 import { type Heard, Player } from "./player.ts";
 import type { Wave } from "./views.ts";
@@ -24,8 +24,7 @@ let model: MimiModel | undefined, raster: Raster | undefined, clip: Clip | undef
 let name = "speech", abort = new AbortController(), task: Promise<unknown> = Promise.resolve();
 
 const heard = () => document.querySelector<HTMLInputElement>("input[name=heard]:checked")!.value as Heard;
-const tracks = () => ({ original: clip?.original, decoded: clip?.decoded });
-const rate = () => model!.config.samplingRate;
+const tracks = ({ original, decoded }: Clip) => ({ original, decoded });
 
 /** One thing at a time; a new one ends the one before. */
 function run(action: (signal: AbortSignal) => Promise<void>): Promise<void> {
@@ -110,8 +109,15 @@ async function present(made: Clip, signal: AbortSignal): Promise<void> {
   signal.throwIfAborted();
   clip = made;
   element("play").textContent = "Play";
-  const { frameSize } = model!.config, [, books, frames] = made.codes.shape;
-  const decibels = player.set(tracks(), rate());
+  const { frameSize, codebookSize, samplingRate } = made.model.config, [, books, frames] = made.codes.shape;
+  // Of codes from a file nothing can be chosen any more.
+  codebooks.disabled = loss.disabled = !made.original;
+  if (!made.original) {
+    codebooks.value = String(books);
+    loss.value = "0";
+    showRate();
+  }
+  const decibels = player.set(tracks(made), samplingRate);
   for (const id of ["play", "save-mimi", "save-safetensors", "save-wav"]) {
     element<HTMLButtonElement>(id).disabled = false;
   }
@@ -124,7 +130,7 @@ async function present(made: Clip, signal: AbortSignal): Promise<void> {
   show("encode", made.encode === undefined ? "–" : `${made.encode.toFixed(1)} ms`);
   show("decode", `${made.decode.toFixed(1)} ms`);
   show("frames", String(frames));
-  const bits = 32 - Math.clz32(model!.config.codebookSize - 1), bytes = Math.ceil(frames * books * bits / 8);
+  const bits = 32 - Math.clz32(codebookSize - 1), bytes = Math.ceil(frames * books * bits / 8);
   show("bytes", `${bytes} bytes`);
   // The pictures' library comes when there is something to show.
   waves ??= import("./views.ts").then(({ Wave }) => ({
@@ -132,12 +138,15 @@ async function present(made: Clip, signal: AbortSignal): Promise<void> {
     decoded: new Wave(element("decoded")),
   }));
   const shown = await waves;
-  await Promise.all([shown.original.show(made.original, rate()), shown.decoded.show(made.decoded, rate())]);
-  show("status", `${(frames * frameSize / rate()).toFixed(1)} s, ${frames} frames.`);
+  await Promise.all([
+    shown.original.show(made.original, samplingRate),
+    shown.decoded.show(made.decoded, samplingRate),
+  ]);
+  show("status", `${(frames * frameSize / samplingRate).toFixed(1)} s, ${frames} frames.`);
 }
 
-async function openCodes(file: Blob, signal: AbortSignal): Promise<void> {
-  const loaded = await ready(signal), { codes, samples, fingerprint } = await readCodes(file);
+async function openCodes({ codes, samples, fingerprint }: ReadCodes, signal: AbortSignal): Promise<void> {
+  const loaded = await ready(signal);
   if (fingerprint !== loaded.fingerprint) {
     throw new Error(
       `These codes are of model ${fingerprint}, the one that is chosen is ${loaded.fingerprint}: choose the other one.`,
@@ -145,7 +154,7 @@ async function openCodes(file: Blob, signal: AbortSignal): Promise<void> {
   }
   raster!.clear(Math.max(1, codes.shape[2]), codes.shape[1]);
   for (const frame of framesOf(codes)) raster!.push(frame);
-  await present(await play(loaded, codes, samples), signal);
+  await present(await play(loaded, codes, samples ?? codes.shape[2] * loaded.config.frameSize), signal);
 }
 
 /** Files that were chosen or dropped: a model, codes, or audio. */
@@ -153,20 +162,28 @@ function open(files: File[]): Promise<void> {
   return run(async (signal) => {
     const address = (file: File) => new URL(URL.createObjectURL(file));
     const find = (ending: string) => files.find((file) => file.name.endsWith(ending)), weights = find(".safetensors");
+    const [file] = files;
     await stopLive();
     if (find(".bin")) {
       const folder = Object.fromEntries(files.map((file) => [file.name, address(file)]));
       return useModel("a bundle", { folder });
     }
+    const codes = weights
+      ? await readSafetensors(weights)
+      : file.name.endsWith(".mimi")
+      ? await readCodes(file)
+      : undefined;
+    if (codes) {
+      name = file.name.replace(/\.\w+$/, "");
+      return await openCodes(codes, signal);
+    }
     if (weights) {
-      const config = find(".json");
+      const config = files.find(({ name }) => name === "config.json");
       return useModel(weights.name, { weights: address(weights), ...(config && { config: address(config) }) });
     }
-    const [file] = files;
     name = file.name.replace(/\.\w+$/, "");
-    if (file.name.endsWith(".mimi")) return await openCodes(file, signal);
-    await ready(signal);
-    await speech(await readAudio(file, rate()), signal);
+    const { config } = await ready(signal);
+    await speech(await readAudio(file, config.samplingRate), signal);
   });
 }
 
@@ -196,6 +213,8 @@ function useModel(name: string, source: ModelSource): void {
 
 function changeModel(): void {
   player.stop();
+  element("play").textContent = "Play";
+  codebooks.disabled = loss.disabled = false;
   model?.close();
   model = raster = undefined;
 }
@@ -204,7 +223,7 @@ async function stopLive(): Promise<Float32Array | undefined> {
   const session = live;
   live = undefined;
   element("microphone").ariaPressed = "false";
-  return await session?.close(rate());
+  return await session?.close(model!.config.samplingRate);
 }
 
 async function microphone(signal: AbortSignal): Promise<void> {
@@ -212,6 +231,7 @@ async function microphone(signal: AbortSignal): Promise<void> {
   if (said) return await speech(said, signal);
   const loaded = await ready(signal);
   name = "microphone";
+  codebooks.disabled = loss.disabled = false;
   raster!.clear(LIVE_FRAMES);
   const { Live } = await import("./live.ts");
   live = await Live.open(loaded, {
@@ -228,25 +248,21 @@ async function microphone(signal: AbortSignal): Promise<void> {
 
 /** Plays what there is. */
 async function listen(): Promise<void> {
-  await player.start(tracks(), rate(), (seconds) => void heardTo(seconds));
+  await player.start(tracks(clip!), clip!.model.config.samplingRate, (seconds) => void heardTo(seconds));
   performance.mark("heard");
 }
 
 /** Shows where the ear is; `undefined` when nothing is played any more. */
 async function heardTo(seconds: number | undefined): Promise<void> {
   for (const wave of Object.values(await waves!)) wave.at(seconds ?? 0);
-  raster?.playedTo(seconds === undefined ? Infinity : seconds * model!.config.frameRate);
+  raster?.playedTo(seconds === undefined ? Infinity : seconds * clip!.model.config.frameRate);
   element("play").textContent = seconds === undefined ? "Play" : "Stop";
 }
 
 /** The same speech once more, with other settings. */
 function again(): void {
-  const original = clip?.original, codes = clip?.codes;
-  if (live || !codes) return;
-  void run(async (signal) => {
-    if (original) await speech(original, signal);
-    else await present(await play(await ready(signal), codes, clip!.length), signal);
-  });
+  const original = clip?.original;
+  if (!live && original) void run((signal) => speech(original, signal));
 }
 
 for (const value of PRECISIONS) precision.add(new Option(value === "f32" ? "f32, as published" : value, value));
@@ -254,10 +270,10 @@ onPress("sample", () =>
   run(async (signal) => {
     performance.mark("pressed");
     await stopLive();
-    await ready(signal);
+    const { config } = await ready(signal);
     name = "it-cannot-complete";
     const sample = await fetch(new URL("../../models/mini/it-cannot-complete.wav", import.meta.url));
-    await speech(await readAudio(await sample.blob(), rate()), signal);
+    await speech(await readAudio(await sample.blob(), config.samplingRate), signal);
     await listen();
   }));
 onPress("microphone", () => run(microphone));
@@ -267,9 +283,9 @@ onPress("play", async () => {
   player.stop();
   await heardTo(undefined);
 });
-onPress("save-mimi", () => save(mimiOf(clip!.codes, clip!.length, model!.config, model!.fingerprint), `${name}.mimi`));
-onPress("save-safetensors", () => save(safetensorsOf(clip!.codes, model!.fingerprint), `${name}.safetensors`));
-onPress("save-wav", () => save(new Blob([wavOf(clip!.decoded, rate())]), `${name}.decoded.wav`));
+onPress("save-mimi", () => save(mimiOf(clip!), `${name}.mimi`));
+onPress("save-safetensors", () => save(safetensorsOf(clip!), `${name}.safetensors`));
+onPress("save-wav", () => save(wavOf(clip!.decoded, clip!.model.config.samplingRate), `${name}.decoded.wav`));
 element("file").addEventListener("change", ({ target }) => {
   const input = target as HTMLInputElement, files = [...input.files!];
   input.value = ""; // the same file may be chosen again
@@ -305,7 +321,6 @@ for (const list of [chosen, engine, precision]) {
       await stopLive();
       changeModel();
       if (clip?.original) await speech(clip.original, signal);
-      else clip = undefined;
     }));
 }
 for (const choice of document.querySelectorAll<HTMLInputElement>("input[name=heard]")) {

@@ -1,7 +1,25 @@
+import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
-import type { UserConfig } from "vite";
+import type { Plugin, UserConfig } from "vite";
 
 const dist = (file: string) => fileURLToPath(new URL(`../../dist/${file}`, import.meta.url));
+
+/** Puts the licences of all code in the page, and the embedded model's card, beside it. */
+const licences: Plugin = {
+  name: "licences",
+  async generateBundle() {
+    for (const [fileName, path] of [["LICENSES.txt", "LICENSES.txt"], ["MODEL.md", "models/mini/README.md"]]) {
+      this.emitFile({ type: "asset", fileName, source: await readFile(dist(path)) });
+    }
+  },
+};
+
+/** There are no documents beside the page until `npm run build:site` has made them. */
+const noDocuments: Plugin = {
+  name: "no-documents",
+  apply: "serve",
+  transformIndexHtml: (html) => html.replace(/<a href="docs[^]*?<\/a>/, ""),
+};
 
 /** The page uses the built package, as an application would: `npm run build` comes first. */
 const config: UserConfig = {
@@ -16,7 +34,9 @@ const config: UserConfig = {
     },
   },
   // Workers, worklets and weights are files of their own, so that no policy needs data: addresses.
+  plugins: [licences, noDocuments],
   build: {
+    license: { fileName: "LICENSES-PACKAGES.md" },
     outDir: fileURLToPath(new URL("../../site", import.meta.url)),
     emptyOutDir: true,
     assetsInlineLimit: 0,
