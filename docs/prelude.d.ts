@@ -14,10 +14,3 @@ declare const model: import("../mod.ts").MimiModel;
 declare const speech: AsyncIterable<import("../mod.ts").AudioCodes>;
 declare const encoder: import("../src/nodes/mod.ts").MimiEncoderNode;
 declare const decoder: import("../src/nodes/mod.ts").MimiDecoderNode;
-declare type EncodedFrame = import("../src/nodes/mod.ts").EncodedFrame;
-
-declare const AudioCodes: typeof import("../mod.ts").AudioCodes;
-declare const MimiEncoderNode: typeof import("../src/nodes/mod.ts").MimiEncoderNode;
-declare const MimiCodecNode: typeof import("../src/nodes/mod.ts").MimiCodecNode;
-declare const registerMimi: typeof import("../src/nodes/mod.ts").registerMimi;
-declare const MimiDecoderNode: typeof import("../src/nodes/mod.ts").MimiDecoderNode;

@@ -1,8 +1,10 @@
-/** Every block of TypeScript in README.md and docs is a program without mistakes. */
+/** Every block of TypeScript in README.md and docs is a program without mistakes, every one of Python can be parsed. */
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { readdir, readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import ts from "typescript";
 import { TESTS } from "./support/files.ts";
 
@@ -47,9 +49,10 @@ function mistakes(blocks: readonly Block[]): string[] {
   });
 }
 
+const names = (await readdir(`${ROOT}docs`)).filter((name) => name.endsWith(".md")).map((name) => `docs/${name}`);
+const documents = ["README.md", ...names];
+
 test("the examples in documents are programs without mistakes", async () => {
-  const names = (await readdir(`${ROOT}docs`)).filter((name) => name.endsWith(".md")).map((name) => `docs/${name}`);
-  const documents = ["README.md", ...names];
   const blocks = (await Promise.all(documents.map(async (name) => blocksOf(name, await readFile(ROOT + name, "utf8")))))
     .flat();
   assert.ok(blocks.length > 10, `only ${blocks.length} blocks found`);
@@ -57,4 +60,19 @@ test("the examples in documents are programs without mistakes", async () => {
   const found = mistakes([...blocks, ...wrong]);
   assert.match(found.find((mistake) => mistake.startsWith("wrong.md.line-2.ts + 0")) ?? "", /not assignable/);
   assert.deepEqual(found.filter((mistake) => !mistake.startsWith("wrong.md")), []);
+});
+
+const python = await promisify(execFile)("python3", ["--version"]).then(() => false, () => "there is no python3");
+test(`the examples in Python can be parsed${python ? ` (skipped: ${python})` : ""}`, { skip: python }, async () => {
+  const parse = (program: string) =>
+    promisify(execFile)("python3", ["-c", "import ast, sys; ast.parse(sys.argv[1])", program]);
+  let count = 0;
+  for (const name of documents) {
+    for (const [, program] of (await readFile(ROOT + name, "utf8")).matchAll(/^```python\n(.*?)^```$/gms)) {
+      await assert.doesNotReject(parse(program), `${name}: ${program}`);
+      count++;
+    }
+  }
+  assert.ok(count > 3, `only ${count} blocks found`);
+  await assert.rejects(parse("with codes"));
 });
