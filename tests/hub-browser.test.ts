@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
+import { MimiModel } from "../mod.ts";
 import type { TestBrowser, TestPage } from "./support/browser.ts";
 import { inBrowser } from "./support/browser.ts";
 import { bundlePage, bundleWorker } from "./support/bundle.ts";
@@ -11,7 +12,8 @@ const test = inBrowser();
 type Page = typeof import("./pages/hub.ts");
 const MINI = fileURLToPath(new URL("../models/mini/", import.meta.url));
 const config = await readFile(`${MINI}config.json`), weights = await readFile(`${MINI}model.safetensors`);
-const FINGERPRINT = "092493e8c884f021", NAME = "kyutai/model", KiB = 1024, MiB = 1024 * KiB;
+const FINGERPRINT = (await MimiModel.fromPretrained("mini")).fingerprint;
+const NAME = "kyutai/model", KiB = 1024, MiB = 1024 * KiB;
 
 /** A hub that serves the test's page too, and a repository with the embedded model. */
 async function site(): Promise<{ hub: HubServer; path: string; sent(): number }> {
