@@ -1,6 +1,7 @@
 /** What arrives of weights, from servers that behave and from servers that do not; the server counts bytes. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
+import { createHash } from "node:crypto";
 import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,7 +9,12 @@ import process from "node:process";
 import { after, test } from "node:test";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { clearCache, listCache, LoadError, type MimiErrorCode, MimiModel, type Progress } from "../mod.ts";
+import type { ByteSource } from "../src/core/safetensors.ts";
+import { folderShelf } from "../src/hub/folder-shelf.ts";
 import { PATIENCE } from "../src/hub/http.ts";
+import { Meter } from "../src/hub/progress.ts";
+import { openRemote } from "../src/hub/remote.ts";
+import { memoryShelf, type Shelf } from "../src/hub/shelf.ts";
 import { networkTensors } from "../src/core/network.ts";
 import { openWeights, type PartsOptions } from "../src/parts.ts";
 import type { ResolvedSource } from "../src/resolve.ts";
@@ -550,6 +556,40 @@ test("a cache that is cleared under a load: what is missing comes again, and is 
   await assert.rejects(opened.weights.read(specs[0]), { code: "ERR_INTEGRITY" });
   hub.twist(path);
   await Promise.all([opened.close(), whole.close()]);
+});
+
+/** A file of 3 MB that must have its hash, on a shelf of one's own. */
+async function pinned(shelf: Shelf): Promise<{ path: string; open(): Promise<ByteSource> }> {
+  const path = `/shelf-${++count}`, content = weights.subarray(0, 3 * MiB);
+  hub.file(path, content);
+  const sha256 = createHash("sha256").update(content).digest("hex"), address = new URL(hub.url + path);
+  const file = { address, name: "m", model: "m", shelf, lasting: true, sha256, pinned: true };
+  return { path, open: () => openRemote(file, { most: 2 ** 30, meter: new Meter(undefined) }) };
+}
+
+test("a cache that gives nothing back: an error, after a few requests", async () => {
+  const inner = memoryShelf("forgetful");
+  const { path, open } = await pinned({
+    ...inner,
+    get: (name) => name === "about.json" ? inner.get(name) : Promise.resolve(undefined),
+  });
+  await assert.rejects(open(), { code: "ERR_READ" });
+  assert.ok(hub.requests.filter((request) => request.path === path).length < 20);
+});
+
+test("a cache that is cleared while a file is held against its hash: it is not taken for checked", async () => {
+  const folder = join(await temporary(), "shelf"), shelf = await folderShelf(folder), { get } = shelf;
+  let reads = 0;
+  shelf.get = async (name, room) => {
+    if (name !== "about.json" && ++reads === 2) {
+      await rm(folder, { recursive: true });
+      hub.file(path, flipped(weights.subarray(0, 3 * MiB), 5000)); // in what has been read
+    }
+    return await get(name, room);
+  };
+  const { path, open } = await pinned(shelf);
+  await assert.rejects(open(), { code: "ERR_CHANGED" });
+  await assert.rejects(open(), { code: "ERR_INTEGRITY" });
 });
 
 test("a listing with things in it that are no files", async () => {

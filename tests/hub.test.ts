@@ -375,11 +375,18 @@ const WRONG: [
     /source must be an address .*got "http:\/\/\["/,
   ],
   [
-    "a scheme that nothing is read from",
-    () => MimiModel.fromPretrained("ftp://example.org/mimi"),
+    "an address of one file as a whole model",
+    () => MimiModel.fromPretrained("data:application/json,{}"),
     MimiTypeError,
     "ERR_INVALID_ARGUMENT",
-    /must begin with http:, https:, file:, blob:, data:, got "ftp:"/,
+    /data: addresses are of one file; give each file's/,
+  ],
+  [
+    "a password in the address of weights",
+    () => MimiModel.fromPretrained({ weights: new URL("https://me:hush@example.org/model.safetensors") }),
+    MimiTypeError,
+    "ERR_INVALID_ARGUMENT",
+    /^(?!.*hush).*no user name or password/,
   ],
   [
     "a password in an address",

@@ -117,6 +117,22 @@ test("what is asked for in one turn shares a step, and a long piece keeps nobody
   model.close();
 });
 
+test("a handle that is closed in the middle of its call makes room once", async () => {
+  const pool = tiny.createPool({ maxStreams: 2 }),
+    sound = Float32Array.from({ length: 4 * FRAME }, (_, i) => Math.sin(i / 20));
+  const leaving = pool.createEncoder(), call = leaving.encode(sound), quiet = sound.map((v) => -0.3 * v);
+  await Promise.resolve();
+  leaving.close();
+  await assert.rejects(call, { code: "ERR_INVALID_STATE" });
+  const [loud, soft] = [pool.createEncoder(), pool.createEncoder()];
+  const [one, two] = [tiny.createEncoder(), tiny.createEncoder()];
+  assert.throws(() => pool.createEncoder(), InvalidStateError);
+  for (let i = 0; i < 2; i++) {
+    assert.deepEqual(await loud.encode(sound), await one.encode(sound));
+    assert.deepEqual(await soft.encode(quiet), await two.encode(quiet));
+  }
+});
+
 test("room for maxStreams encoders and as many decoders; closing one makes room", async () => {
   const pool = tiny.createPool({ maxStreams: 2 });
   const decoders: MimiDecoder[] = [pool.createDecoder(), pool.createDecoder()], encoder = pool.createEncoder();

@@ -20,8 +20,10 @@ const player = new Player();
 /** Models from files that were dropped, by their value in the list. */
 const dropped = new Map<string, ModelSource>();
 let waves: Promise<Record<Heard, Wave>> | undefined;
-let model: MimiModel | undefined, raster: Raster | undefined, clip: Clip | undefined, live: Live | undefined;
-let name = "speech", abort = new AbortController(), task: Promise<unknown> = Promise.resolve();
+let model: MimiModel | undefined, raster: Raster | undefined, live: Live | undefined;
+/** What is there to hear and save, and the name of its files. */
+let clip: Clip & { name: string } | undefined;
+let abort = new AbortController(), task: Promise<unknown> = Promise.resolve();
 
 const heard = () => document.querySelector<HTMLInputElement>("input[name=heard]:checked")!.value as Heard;
 const tracks = ({ original, decoded }: Clip) => ({ original, decoded });
@@ -84,8 +86,13 @@ function showRate(): void {
   loss.ariaValueText = element("lost").textContent!;
 }
 
+/** Of codes from a file nothing can be chosen any more. */
+function showSliders(): void {
+  codebooks.disabled = loss.disabled = !live && clip !== undefined && !clip.original;
+}
+
 /** Speech through the codec. */
-async function speech(original: Float32Array, signal: AbortSignal): Promise<void> {
+async function speech(original: Float32Array, name: string, signal: AbortSignal): Promise<void> {
   const loaded = await ready(signal), books = Number(codebooks.value), lost = Number(loss.value) / 100;
   let done = 0;
   raster!.clear(Math.max(1, Math.ceil(original.length / loaded.config.frameSize)), books);
@@ -101,17 +108,16 @@ async function speech(original: Float32Array, signal: AbortSignal): Promise<void
     const { lossy } = await import("./loss.ts");
     made.decoded = await lossy(loaded, original, books, lost);
   }
-  await present(made, signal);
+  await present({ ...made, name }, signal);
 }
 
 /** Shows what there is. */
-async function present(made: Clip, signal: AbortSignal): Promise<void> {
+async function present(made: Clip & { name: string }, signal: AbortSignal): Promise<void> {
   signal.throwIfAborted();
   clip = made;
+  showSliders();
   element("play").textContent = "Play";
   const { frameSize, codebookSize, samplingRate } = made.model.config, [, books, frames] = made.codes.shape;
-  // Of codes from a file nothing can be chosen any more.
-  codebooks.disabled = loss.disabled = !made.original;
   if (!made.original) {
     codebooks.value = String(books);
     loss.value = "0";
@@ -145,7 +151,8 @@ async function present(made: Clip, signal: AbortSignal): Promise<void> {
   show("status", `${(frames * frameSize / samplingRate).toFixed(1)} s, ${frames} frames.`);
 }
 
-async function openCodes({ codes, samples, fingerprint }: ReadCodes, signal: AbortSignal): Promise<void> {
+async function openCodes(read: ReadCodes, name: string, signal: AbortSignal): Promise<void> {
+  const { codes, samples, fingerprint } = read;
   const loaded = await ready(signal);
   if (fingerprint !== loaded.fingerprint) {
     throw new Error(
@@ -154,7 +161,8 @@ async function openCodes({ codes, samples, fingerprint }: ReadCodes, signal: Abo
   }
   raster!.clear(Math.max(1, codes.shape[2]), codes.shape[1]);
   for (const frame of framesOf(codes)) raster!.push(frame);
-  await present(await play(loaded, codes, samples ?? codes.shape[2] * loaded.config.frameSize), signal);
+  const made = await play(loaded, codes, samples ?? codes.shape[2] * loaded.config.frameSize);
+  await present({ ...made, name }, signal);
 }
 
 /** Files that were chosen or dropped: a model, codes, or audio. */
@@ -173,17 +181,14 @@ function open(files: File[]): Promise<void> {
       : file.name.endsWith(".mimi")
       ? await readCodes(file)
       : undefined;
-    if (codes) {
-      name = file.name.replace(/\.\w+$/, "");
-      return await openCodes(codes, signal);
-    }
+    const name = file.name.replace(/\.\w+$/, "");
+    if (codes) return await openCodes(codes, name, signal);
     if (weights) {
       const config = files.find(({ name }) => name === "config.json");
       return useModel(weights.name, { weights: address(weights), ...(config && { config: address(config) }) });
     }
-    name = file.name.replace(/\.\w+$/, "");
     const { config } = await ready(signal);
-    await speech(await readAudio(file, config.samplingRate), signal);
+    await speech(await readAudio(file, config.samplingRate), name, signal);
   });
 }
 
@@ -214,7 +219,6 @@ function useModel(name: string, source: ModelSource): void {
 function changeModel(): void {
   player.stop();
   element("play").textContent = "Play";
-  codebooks.disabled = loss.disabled = false;
   model?.close();
   model = raster = undefined;
 }
@@ -222,16 +226,15 @@ function changeModel(): void {
 async function stopLive(): Promise<Float32Array | undefined> {
   const session = live;
   live = undefined;
+  showSliders();
   element("microphone").ariaPressed = "false";
   return await session?.close(model!.config.samplingRate);
 }
 
 async function microphone(signal: AbortSignal): Promise<void> {
   const said = await stopLive();
-  if (said) return await speech(said, signal);
+  if (said) return await speech(said, "microphone", signal);
   const loaded = await ready(signal);
-  name = "microphone";
-  codebooks.disabled = loss.disabled = false;
   raster!.clear(LIVE_FRAMES);
   const { Live } = await import("./live.ts");
   live = await Live.open(loaded, {
@@ -242,6 +245,7 @@ async function microphone(signal: AbortSignal): Promise<void> {
     onError: complain,
     onEnd: () => void run(microphone),
   });
+  showSliders();
   element("microphone").ariaPressed = "true";
   show("status", "Listening: you hear yourself, so use headphones. Press again to end.");
 }
@@ -261,8 +265,8 @@ async function heardTo(seconds: number | undefined): Promise<void> {
 
 /** The same speech once more, with other settings. */
 function again(): void {
-  const original = clip?.original;
-  if (!live && original) void run((signal) => speech(original, signal));
+  const { original, name } = clip ?? {};
+  if (!live && original) void run((signal) => speech(original, name!, signal));
 }
 
 for (const value of PRECISIONS) precision.add(new Option(value === "f32" ? "f32, as published" : value, value));
@@ -271,9 +275,8 @@ onPress("sample", () =>
     performance.mark("pressed");
     await stopLive();
     const { config } = await ready(signal);
-    name = "it-cannot-complete";
     const sample = await fetch(new URL("../../models/mini/it-cannot-complete.wav", import.meta.url));
-    await speech(await readAudio(await sample.blob(), config.samplingRate), signal);
+    await speech(await readAudio(await sample.blob(), config.samplingRate), "it-cannot-complete", signal);
     await listen();
   }));
 onPress("microphone", () => run(microphone));
@@ -283,9 +286,9 @@ onPress("play", async () => {
   player.stop();
   await heardTo(undefined);
 });
-onPress("save-mimi", () => save(mimiOf(clip!), `${name}.mimi`));
-onPress("save-safetensors", () => save(safetensorsOf(clip!), `${name}.safetensors`));
-onPress("save-wav", () => save(wavOf(clip!.decoded, clip!.model.config.samplingRate), `${name}.decoded.wav`));
+onPress("save-mimi", () => save(mimiOf(clip!), `${clip!.name}.mimi`));
+onPress("save-safetensors", () => save(safetensorsOf(clip!), `${clip!.name}.safetensors`));
+onPress("save-wav", () => save(wavOf(clip!.decoded, clip!.model.config.samplingRate), `${clip!.name}.decoded.wav`));
 element("file").addEventListener("change", ({ target }) => {
   const input = target as HTMLInputElement, files = [...input.files!];
   input.value = ""; // the same file may be chosen again
@@ -320,7 +323,7 @@ for (const list of [chosen, engine, precision]) {
     void run(async (signal) => {
       await stopLive();
       changeModel();
-      if (clip?.original) await speech(clip.original, signal);
+      if (clip?.original) await speech(clip.original, clip.name, signal);
     }));
 }
 for (const choice of document.querySelectorAll<HTMLInputElement>("input[name=heard]")) {

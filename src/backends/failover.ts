@@ -34,6 +34,7 @@ export class GuardedProgram implements Program {
   readonly #fallback: Program | undefined;
   readonly #onFailover: (error: DeviceLostError) => void;
   #lost = false;
+  #closed = false;
   /** Streams that are in the program itself; once it is lost and has none, it is closed. */
   #streams = 0;
 
@@ -61,7 +62,6 @@ export class GuardedProgram implements Program {
 
   createState(): State {
     const program = this.#lost ? this.#fallback! : this.#program;
-    if (!this.#lost) this.#streams++;
     const state: GuardedState = {
       frames: 0,
       program,
@@ -69,6 +69,7 @@ export class GuardedProgram implements Program {
       saved: this.#beginning(),
       since: [],
     };
+    if (program === this.#program) this.#streams++;
     return state;
   }
 
@@ -115,6 +116,7 @@ export class GuardedProgram implements Program {
   }
 
   close(): void {
+    this.#closed = true;
     if (!this.#gone) this.#program.close();
     this.#fallback?.close();
   }
@@ -135,7 +137,7 @@ export class GuardedProgram implements Program {
       try {
         return await call(this.#program);
       } catch (error) {
-        if (!(error instanceof DeviceLostError) || !this.#fallback) throw error;
+        if (!(error instanceof DeviceLostError) || !this.#fallback || this.#closed) throw error;
         if (!this.#lost) {
           this.#lost = true;
           if (this.#gone) this.#program.close();

@@ -24,11 +24,11 @@ export interface CarriedFile {
  * Reads the licence of a model, from the metadata of its card (`license:` between two lines of dashes); that of a bundle is
  * what its manifest says.
  *
- * @param attribution whom a bundle has to name, where no manifest says it.
+ * @param whose what the model is called, and whom a bundle has to name if the caller says so.
  */
 export async function readLicence(
   open: Folder,
-  attribution: string,
+  whose: { model: string; said?: string },
   bundle?: BundleManifest,
 ): Promise<{ licence: BundleManifest["licence"]; files: CarriedFile[] }> {
   const files: CarriedFile[] = [];
@@ -38,7 +38,8 @@ export async function readLicence(
       if (text !== undefined) files.push({ name, text });
     }
     const { licence } = bundle;
-    return { licence: licence && { ...licence, files: files.map(({ name }) => name) }, files };
+    const attribution = whose.said ?? licence?.attribution ?? whose.model;
+    return { licence: licence && { ...licence, attribution, files: files.map(({ name }) => name) }, files };
   }
   let name: string | undefined;
   for (const file of NAMES) {
@@ -48,6 +49,7 @@ export async function readLicence(
     name ??= /^---\n(?:[\s\S]*?\n)?license:\s*["']?([\w.+-]+)/.exec(text)?.[1] ??
       (file.startsWith("LICENSE") ? text.trim().split("\n")[0].trim().slice(0, 100) : undefined);
   }
+  const attribution = whose.said ?? whose.model;
   return { licence: name === undefined ? null : { name, attribution, files: files.map(({ name }) => name) }, files };
 }
 

@@ -4,7 +4,7 @@
  * @module
  */
 import { randomUUID } from "node:crypto";
-import { mkdir, open, readdir, rename, rm, rmdir, writeFile } from "node:fs/promises";
+import { mkdir, open, readdir, realpath, rename, rm, rmdir, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { AudioCodesInput } from "../core/codes.ts";
@@ -109,7 +109,8 @@ async function write(
   opened: OpenedWeights,
   measured: (folder: string, manifest: BundleManifest) => Promise<Agreement>,
 ): Promise<Packed> {
-  const out = resolve(call.out), temporary = join(dirname(out), `.${randomUUID().slice(0, 8)}.pack.tmp`);
+  const out = await realpath(call.out).catch(() => resolve(call.out)),
+    temporary = join(dirname(out), `.${randomUUID().slice(0, 8)}.pack.tmp`);
   if ((await readdir(out).catch((error) => error.code === "ENOENT" ? [] : [""])).length) {
     throw new LoadError("ERR_WRITE", `${call.out}: is there already, and not empty; pack replaces nothing.`);
   }
@@ -117,7 +118,7 @@ async function write(
   const config = await readFields(folder, "config.json", (json) => json as Record<string, unknown>);
   const before = bundleOf(config), bundle = before && await readFields(folder, before, parseManifest);
   const model = bundle ? bundle.source.model : nameFor(source, call);
-  const { licence, files } = await readLicence(folder, call.attribution ?? model, bundle || undefined);
+  const { licence, files } = await readLicence(folder, { model, said: call.attribution }, bundle || undefined);
   const manifest: BundleManifest = {
     format: "mimi-bundle",
     version: 1,
@@ -135,7 +136,7 @@ async function write(
     const bytes = await writeShards(temporary, call.precision, opened, manifest);
     const put = (name: string, text: string) => writeFile(join(temporary, name), text);
     for (const { name, text } of files) await put(name, text);
-    await put("README.md", readme(manifest, files));
+    await put("README.md", readme(manifest, files, call.attribution));
     const preprocessor = await folder("preprocessor_config.json").then(readJSON, () => undefined);
     if (preprocessor) await put("preprocessor_config.json", json(preprocessor));
     await put("config.json", json({ ...config, [BUNDLE_KEY]: MANIFEST }));
@@ -260,11 +261,15 @@ function modifications({ precision }: PackCall, { part, codebooks, config, weigh
 }
 
 /** What people who find a bundle have to know. */
-function readme({ source, modified, licence, shards }: BundleManifest, files: CarriedFile[]): string {
+function readme(
+  { source, modified, licence, shards }: BundleManifest,
+  files: CarriedFile[],
+  attribution: string = source.model,
+): string {
   const others = files.map(({ name }) => `[${name}](${name})`).join(", ");
   const terms = licence
     ? `The weights are those of **${licence.attribution}**, licence: **${licence.name}**. Pass them on under its terms, with this note.`
-    : `The weights are those of **${source.model}**, which says nothing of its licence.`;
+    : `The weights are those of **${attribution}**, which says nothing of its licence.`;
   return `# ${source.model}, packed for mimi-audio
 
 ${terms}${others ? ` What came with them: ${others}.` : ""}

@@ -254,6 +254,7 @@ function packCall([model, out]: string[], values: Values): PackCall {
   if (part !== undefined && !["both", "encoder", "decoder"].includes(part)) {
     throw new UsageError(`--part must be encoder, decoder or both, got "${part}"`);
   }
+  if (attribution?.trim() === "") throw new UsageError("--attribution must say whose weights they are, got nothing");
   return {
     command: "pack",
     model,

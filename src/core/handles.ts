@@ -90,6 +90,7 @@ abstract class StreamSession<S extends Session = Session> {
   protected readonly session: S;
   protected state: State;
   #closed = false;
+  #freed = false;
   /** Calls that the program has not finished. */
   #running = 0;
 
@@ -172,6 +173,7 @@ abstract class StreamSession<S extends Session = Session> {
 
   /** Gives the state back, once no call works on it any more. */
   #free(): void {
+    if (this.#freed) return;
     const { program, checkOpen } = this.session;
     if (this.#running > 0 && !program.cancels) return;
     try {
@@ -179,6 +181,7 @@ abstract class StreamSession<S extends Session = Session> {
     } catch {
       return; // the model is gone and its memory with it
     }
+    this.#freed = true;
     program.freeState(this.state);
   }
 

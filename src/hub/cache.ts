@@ -91,10 +91,10 @@ export async function clearCache(model?: string, options: CacheOptions = {}): Pr
     throw new MimiTypeError("ERR_INVALID_ARGUMENT", `clearCache: model must be a name, got ${describe(model)}.`);
   }
   let freed = 0;
-  const wanted = model?.replace(/^(https?:[^?#]*)[?#].*$/, "$1");
+  const plain = (name?: string) => name?.replace(/^(https?:[^?#]*)[?#].*$/, "$1"), wanted = plain(model);
   for await (const { names, about, clear } of shelves(cache)) {
     const found = summary(names, about);
-    if (wanted !== undefined && found?.about.model !== wanted) continue;
+    if (wanted !== undefined && plain(found?.about.model) !== wanted) continue;
     freed += found?.bytes ?? 0;
     await clear();
   }

@@ -114,7 +114,14 @@ async function shortened(path: string): Promise<string> {
 
 async function openLocal(address: URL, options: Parameters<typeof getBytes>[1]): Promise<ByteSource> {
   if (address.protocol === "file:" && runtime.hasFiles()) {
-    return await openFile((await runtime.url()).fileURLToPath(address));
+    const { fileURLToPath } = await runtime.url();
+    let path: string;
+    try {
+      path = fileURLToPath(address);
+    } catch (cause) {
+      throw new LoadError("ERR_NOT_FOUND", `${address.href}: is no path here (${reasonOf(cause)}).`, { cause });
+    }
+    return await openFile(path);
   }
   if (address.protocol === "data:") return openData(address);
   return bytesInMemory(await getBytes(address, options), address.href); // blob: and what a runtime may know besides

@@ -32,15 +32,18 @@ export async function folderShelf(folder: string): Promise<Shelf> {
     put: (name, bytes) =>
       keeping(async () => {
         const temporary = at(`.${name}.${crypto.randomUUID()}.tmp`);
-        await fs.mkdir(folder, { recursive: true });
-        try {
-          await fs.writeFile(temporary, bytes, { flag: "wx" });
-          await fs.rename(temporary, at(name));
-        } catch (error) {
-          await fs.rm(temporary, { force: true }).catch(() => {});
-          throw error;
+        for (let attempt = 0;; attempt++) {
+          await fs.mkdir(folder, { recursive: true });
+          try {
+            await fs.writeFile(temporary, bytes, { flag: "wx" });
+            await fs.rename(temporary, at(name));
+            return true;
+          } catch (error) {
+            await fs.rm(temporary, { force: true }).catch(() => {});
+            // Somebody may just have cleared the folder.
+            if ((error as { code?: string }).code !== "ENOENT" || attempt === 3) throw error;
+          }
         }
-        return true;
       }),
     remove: (name) => fs.rm(at(name), { force: true }).catch(() => {}), // what is wrong with it is seen again
     clear: () => keeping(() => fs.rm(folder, { recursive: true, force: true, maxRetries: 5 })), // others may be writing

@@ -6,7 +6,7 @@
 import { LoadError } from "../core/errors.ts";
 import type { ByteSource } from "../core/safetensors.ts";
 import { Entry, PIECE } from "./entry.ts";
-import { type Answer, changed, get, retrying } from "./http.ts";
+import { type Answer, changed, get, retrying, withoutQuery } from "./http.ts";
 import type { Meter } from "./progress.ts";
 import { sha256OfSource } from "./sha256.ts";
 import { memoryShelf, type Shelf } from "./shelf.ts";
@@ -81,7 +81,7 @@ class Remote implements ByteSource {
   }
 
   get name(): string {
-    return this.#file.address.href;
+    return withoutQuery(this.#file.address);
   }
 
   get size(): number {
@@ -188,7 +188,12 @@ class Remote implements ByteSource {
     return sha256 && lengthOf(missing(whole, planned)) <= size * NEARLY ? whole : planned;
   }
 
-  async read(offset: number, length: number): Promise<Uint8Array> {
+  read(offset: number, length: number): Promise<Uint8Array> {
+    return this.#read(offset, length, () => this.#check());
+  }
+
+  /** @param check called when something was missing and has come. */
+  async #read(offset: number, length: number, check: () => Promise<void>): Promise<Uint8Array> {
     const out = new Uint8Array(Math.max(0, Math.min(length, this.size - offset)));
     for (let attempt = 0;; attempt++) {
       const lacking = await this.#entry.copy(offset, out);
@@ -197,7 +202,7 @@ class Remote implements ByteSource {
         throw new LoadError("ERR_READ", `${this.name}: what was downloaded cannot be read back from the cache.`);
       }
       await this.#fetch(lacking);
-      await this.#check();
+      await check();
     }
   }
 
@@ -205,17 +210,16 @@ class Remote implements ByteSource {
   async #fetch(spans: readonly Span[]): Promise<void> {
     if (missing(spans, this.#entry.spans).length === 0) return;
     await this.#entry.lock(this.#options.signal, async () => {
-      const before = this.#entry.about!;
+      const before = this.#entry.about;
       await this.#entry.refresh();
       // What somebody has cleared meanwhile begins again, as long as it is still the same file.
-      if (!this.#entry.about) {
-        await this.#entry.begin({ ...before, checked: undefined });
-        if (before.checked) spans = [{ from: 0, to: before.size }];
-      }
-      const about = this.#entry.about!;
-      if (about.size !== before.size || about.validator !== before.validator) {
+      if (before && !this.#entry.about) await this.#entry.begin({ ...before, checked: undefined });
+      const { about } = this.#entry;
+      if (!before || !about || about.size !== before.size || about.validator !== before.validator) {
         throw changed(this.name, "another download found it changed.");
       }
+      // What was held against its hash as a whole has to be so again.
+      if ((this.#file.pinned || before.checked) && !about.checked) spans = [{ from: 0, to: about.size }];
       const runs = about.ranges ? cut(missing(spans, this.#entry.spans), REQUEST) : [{ from: 0, to: about.size }];
       if (missing(spans, this.#entry.spans).length) await this.#download(runs);
       this.#report(0);
@@ -320,7 +324,8 @@ class Remote implements ByteSource {
   async #check(): Promise<void> {
     const about = this.#entry.about!, { sha256 } = about;
     if (!sha256 || about.checked || !this.#entry.isWhole) return;
-    const found = await sha256OfSource(this, this.#options.signal);
+    const { name, size } = this, read = (at: number, n: number) => this.#read(at, n, async () => {});
+    const found = await sha256OfSource({ name, size, read }, this.#options.signal);
     if (found !== sha256) {
       await this.discard();
       throw new LoadError(
@@ -328,6 +333,7 @@ class Remote implements ByteSource {
         `${this.name}: its SHA-256 is ${found}, expected ${sha256}. Nothing of it was kept; loading again downloads it anew.`,
       );
     }
+    if (this.#entry.about !== about) throw changed(this.name, "its copy was cleared while it was checked.");
     await this.#entry.update({ ...about, checked: true });
   }
 
@@ -339,9 +345,4 @@ class Remote implements ByteSource {
     this.#entry.close();
     return Promise.resolve();
   }
-}
-
-/** What may be shown and kept: signatures and tokens are in queries. */
-export function withoutQuery(address: URL): string {
-  return address.origin + address.pathname;
 }

@@ -69,14 +69,26 @@ export class Repository {
     expected?: { size: number; sha256: string },
   ): Promise<ByteSource> {
     const { cache } = this.#options;
+    let inPart = false;
     if (cache !== false) {
       const snapshot = await findSnapshot(this.#name, this.#revision);
       if (snapshot && (this.#offline || await snapshot.find(weights))) {
         const found = await snapshot.find(file);
         if (found) return await openFile(found);
         this.#revision = snapshot.commit; // what is missing has to be of the same
+        inPart = true;
       }
     }
+    try {
+      return await this.#openFromHub(file, most, expected);
+    } catch (error) {
+      if (!inPart || !(error instanceof LoadError) || error.code !== "ERR_NETWORK") throw error;
+      const hint = "The rest of the model is in Hugging Face's cache; HF_HUB_OFFLINE=1 makes do with what is there.";
+      throw new LoadError("ERR_NETWORK", `${error.message} ${hint}`, { cause: error });
+    }
+  }
+
+  async #openFromHub(file: string, most: number, expected?: { size: number; sha256: string }): Promise<ByteSource> {
     const listing = await (this.#listing ??= this.#list()), files = listing?.files;
     const known = files && Object.hasOwn(files, file) ? files[file] : undefined;
     if (files && !known) {

@@ -47,30 +47,27 @@ export function toURL(name: string, address: string): URL {
   }
 }
 
-/** Schemes that a file can be read from. */
-const SCHEMES = ["http:", "https:", "file:", "blob:", "data:"];
+/** @throws {MimiTypeError} `ERR_INVALID_ARGUMENT` for an address with a password, which nothing fetches. */
+function checkURL(address: URL): URL {
+  if (!address.username && !address.password) return address;
+  throw new MimiTypeError(
+    "ERR_INVALID_ARGUMENT",
+    "fromPretrained: the address of a source must have no user name or password in it, which fetch refuses; " +
+      "the option token is sent as a bearer token.",
+  );
+}
 
-/** @throws {MimiTypeError} `ERR_INVALID_ARGUMENT` for an address that nothing can be read from. */
-function checkScheme(address: URL): URL {
-  const { protocol, username, password } = address;
-  if (!SCHEMES.includes(protocol)) {
-    throw new MimiTypeError(
-      "ERR_INVALID_ARGUMENT",
-      `fromPretrained: the address of a source must begin with ${SCHEMES.join(", ")}, got ${describe(protocol)}.`,
-    );
-  }
-  if (username || password) {
-    throw new MimiTypeError(
-      "ERR_INVALID_ARGUMENT",
-      "fromPretrained: the address of a source must have no user name or password in it, which fetch refuses; " +
-        "the option token is sent as a bearer token.",
-    );
-  }
-  return address;
+/** @throws {MimiTypeError} `ERR_INVALID_ARGUMENT` for an address beside which no other file can be. */
+function checkLocation(address: URL): URL {
+  if (!/^(data|blob):$/.test(address.protocol)) return checkURL(address);
+  throw new MimiTypeError(
+    "ERR_INVALID_ARGUMENT",
+    `fromPretrained: ${address.protocol} addresses are of one file; give each file's, as { weights, config } or { folder }.`,
+  );
 }
 
 function checkAddress(name: string, address: unknown): void {
-  if (address instanceof URL) return void checkScheme(address);
+  if (address instanceof URL) return void checkURL(address);
   throw new MimiTypeError(
     "ERR_INVALID_ARGUMENT",
     `fromPretrained: source.${name} must be a URL, got ${describe(address)}.`,
@@ -78,7 +75,7 @@ function checkAddress(name: string, address: unknown): void {
 }
 
 function checkFiles(files: ModelFiles): ModelFiles {
-  for (const name of ["config", "preprocessor"] as const) {
+  for (const name of ["config", "weights", "preprocessor"] as const) {
     if (files[name] !== undefined) checkAddress(name, files[name]);
   }
   if (files.sha256 !== undefined && !isSha256(files.sha256)) {
@@ -92,13 +89,13 @@ function checkFiles(files: ModelFiles): ModelFiles {
 
 /**
  * `"mini"` is the embedded model. A string is a path if it starts with `.`, `/`, `~/` or a drive, an address if it starts
- * with a scheme, and otherwise a repository `owner/name`.
+ * with a scheme and `://`, and otherwise a repository `owner/name`.
  *
  * @throws {MimiTypeError} `ERR_INVALID_ARGUMENT`.
  */
 export function parseSource(source: unknown): ParsedSource {
   if (source === "mini") return { kind: "embedded" };
-  if (source instanceof URL) return { kind: "location", location: checkScheme(source) };
+  if (source instanceof URL) return { kind: "location", location: checkLocation(source) };
   if (typeof source === "object" && source !== null && (source as ModelFiles).weights instanceof URL) {
     return { kind: "files", files: checkFiles(source as ModelFiles) };
   }
@@ -109,8 +106,8 @@ export function parseSource(source: unknown): ParsedSource {
   }
   if (typeof source === "string") {
     if (/^(\.|\/|\\|~\/|[A-Za-z]:[\\/])/.test(source)) return { kind: "location", location: source };
-    if (/^[A-Za-z][A-Za-z0-9+.-]+:/.test(source)) {
-      return { kind: "location", location: checkScheme(toURL("source", source)) };
+    if (/^[A-Za-z][A-Za-z0-9+.-]*:\/\/|^(data|blob):/.test(source)) {
+      return { kind: "location", location: checkLocation(toURL("source", source)) };
     }
     if (/^[\w-][\w.-]*\/[\w-][\w.-]*$/.test(source)) return { kind: "repository", repository: source };
   }
