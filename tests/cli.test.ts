@@ -524,9 +524,11 @@ test("--backend: the same codes from another backend, and what there is", async 
       await succeeds("encode", SAMPLE, "-o", join(folder, `${backend}.jsonl`), "--backend", backend);
     }
     const [ours, theirs] = await Promise.all(
-      ["wasm", "native"].map((b) => readFile(join(folder, `${b}.jsonl`), "utf8")),
+      ["wasm", "native"].map(async (b) => (await readFile(join(folder, `${b}.jsonl`), "utf8")).split(/\D+/)),
     );
-    assert.equal(ours, theirs);
+    // Two entries that are nearly as near may change places: the margin rule of goldens.test.ts.
+    const differ = ours.filter((code, i) => code !== theirs[i]).length;
+    assert.ok(ours.length === theirs.length && differ <= 0.01 * ours.length, `${differ} of ${ours.length} differ`);
     await fails(
       2,
       /--backend must be one of wasm, native, onnx-wasm, auto, got "tpu"/,

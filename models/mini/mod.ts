@@ -1,5 +1,5 @@
 /**
- * The embedded model: the Mimi architecture at small widths, 7.8 MB, trained on freely licensed speech. See README.md
+ * The embedded model: the Mimi architecture at small widths, 7.9 MB, trained on freely licensed speech. See README.md
  * beside it for its data, licence and quality.
  *
  * @module mimi-audio/mini
@@ -11,5 +11,5 @@ export const mini: ModelFiles = {
   config: new URL("./config.json", import.meta.url),
   weights: new URL("./model.safetensors", import.meta.url),
   preprocessor: new URL("./preprocessor_config.json", import.meta.url),
-  sha256: "db51575d5a20e12694fc2bc92029b00c65ec5752f9338583e7f8a77d2c6cc2d8",
+  sha256: "f0b0165ed1d116a092159b67547c6487f118f8176706cab5742a5a9ed51292db",
 };
