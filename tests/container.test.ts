@@ -1,11 +1,9 @@
 /** .mimi files: round trips; whatever happens to a file, every whole block comes back and nothing wrong does. */
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join as joinPath } from "node:path";
 import { test } from "node:test";
-import { promisify } from "node:util";
 import { FormatError, InvalidStateError, MimiRangeError, MimiTypeError } from "../mod.ts";
 import { packBits, unpackBits } from "../src/core/bits.ts";
 import { blockBytes, BlockScanner, MOST_FRAMES } from "../src/file/blocks.ts";
@@ -37,6 +35,7 @@ import {
   told,
 } from "./support/containers.ts";
 import { inPieces } from "./support/pieces.ts";
+import { noPython, python } from "./support/python.ts";
 import { type Random, random } from "./support/random.ts";
 
 const MASKS = [0x01, 0x10, 0x80, 0xff];
@@ -679,11 +678,9 @@ test("a scanner finds what going through every candidate finds", async () => {
 
 // The document
 
-const python = await promisify(execFile)("python3", ["--version"]).then(() => false, () => "there is no python3");
-
 test(
-  `docs/format.md: its reader in Python gives the codes${python ? ` (skipped: ${python})` : ""}`,
-  { skip: python },
+  `docs/format.md: its reader in Python gives the codes${noPython ? ` (skipped: ${noPython})` : ""}`,
+  { skip: noPython },
   async () => {
     const text = await readFile(new URL("../docs/format.md", import.meta.url), "utf8");
     const program = text.match(/```python\n([\s\S]*?)```/)![1];
@@ -693,7 +690,7 @@ test(
       await writeFile(joinPath(folder, "read.py"), program);
       const run = async (bytes: Uint8Array) => {
         await writeFile(joinPath(folder, "codes.mimi"), bytes);
-        return await promisify(execFile)("python3", [joinPath(folder, "read.py"), joinPath(folder, "codes.mimi")]);
+        return await python(joinPath(folder, "read.py"), joinPath(folder, "codes.mimi"));
       };
       for (
         const header of [HEADER, { ...HEADER, codebooks: 32 }, { ...SMALL, bits: 16 }, {

@@ -1,12 +1,11 @@
 /** Every block of TypeScript in README.md and docs is a program without mistakes, every one of Python can be parsed. */
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
 import { readdir, readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
 import ts from "typescript";
 import { TESTS } from "./support/files.ts";
+import { noPython, python } from "./support/python.ts";
 
 const ROOT = fileURLToPath(new URL("../", TESTS));
 const PRELUDE = `${ROOT}docs/prelude.d.ts`;
@@ -62,17 +61,19 @@ test("the examples in documents are programs without mistakes", async () => {
   assert.deepEqual(found.filter((mistake) => !mistake.startsWith("wrong.md")), []);
 });
 
-const python = await promisify(execFile)("python3", ["--version"]).then(() => false, () => "there is no python3");
-test(`the examples in Python can be parsed${python ? ` (skipped: ${python})` : ""}`, { skip: python }, async () => {
-  const parse = (program: string) =>
-    promisify(execFile)("python3", ["-c", "import ast, sys; ast.parse(sys.argv[1])", program]);
-  let count = 0;
-  for (const name of documents) {
-    for (const [, program] of (await readFile(ROOT + name, "utf8")).matchAll(/^```python\n(.*?)^```$/gms)) {
-      await assert.doesNotReject(parse(program), `${name}: ${program}`);
-      count++;
+test(
+  `the examples in Python can be parsed${noPython ? ` (skipped: ${noPython})` : ""}`,
+  { skip: noPython },
+  async () => {
+    const parse = (program: string) => python("-c", "import ast, sys; ast.parse(sys.argv[1])", program);
+    let count = 0;
+    for (const name of documents) {
+      for (const [, program] of (await readFile(ROOT + name, "utf8")).matchAll(/^```python\n(.*?)^```$/gms)) {
+        await assert.doesNotReject(parse(program), `${name}: ${program}`);
+        count++;
+      }
     }
-  }
-  assert.ok(count > 3, `only ${count} blocks found`);
-  await assert.rejects(parse("with codes"));
-});
+    assert.ok(count > 3, `only ${count} blocks found`);
+    await assert.rejects(parse("with codes"));
+  },
+);

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type AudioCodes, type Backend, DeviceLostError, EngineError, MimiModel, wasm } from "../mod.ts";
+import type { Program } from "../src/core/backend.ts";
 import { openGolden, testPath } from "./support/files.ts";
 import { random } from "./support/random.ts";
 import { cuts, join, slice } from "./support/streams.ts";
@@ -12,6 +13,20 @@ const here = await MimiModel.fromPretrained(TINY),
   whole = (await here.encode(input)).audioCodes,
   frames = whole.shape[2];
 const audio = (await here.decode(whole)).audioValues.data;
+
+/** A program of whose calls `told` hears first: what it throws, or rejects with, they do. */
+function watched(program: Program, told: (name: string, args: unknown[]) => void | Promise<void>): Program {
+  return new Proxy(program, {
+    get(target, name) {
+      const value = Reflect.get(target, name, target);
+      if (typeof value !== "function") return value;
+      return (...args: unknown[]) => {
+        const first = told(String(name), args), call = () => value.apply(target, args);
+        return first ? first.then(call) : call();
+      };
+    },
+  });
+}
 
 /** Wasm on a device that is lost in step `last` of an encoder or decoder, counted over all streams. */
 function fragile(last: number): Backend {
@@ -24,18 +39,11 @@ function fragile(last: number): Backend {
     async compile(network, tensors, options) {
       const program = await good.compile(network, tensors, options);
       let steps = 0, lost = false;
-      return new Proxy(program, {
-        get(target, name) {
-          const value = Reflect.get(target, name, target);
-          if (typeof value !== "function") return value;
-          return (...args: unknown[]) => {
-            if (name === "step" && ++steps > last) lost = true;
-            if (lost && ["step", "save", "load", "reset"].includes(String(name))) {
-              throw new DeviceLostError("The device of the fragile backend was lost: it fell down.");
-            }
-            return value.apply(target, args);
-          };
-        },
+      return watched(program, (name) => {
+        if (name === "step" && ++steps > last) lost = true;
+        if (lost && ["step", "save", "load", "reset"].includes(name)) {
+          throw new DeviceLostError("The device of the fragile backend was lost: it fell down.");
+        }
       });
     },
   };
@@ -104,12 +112,8 @@ test("a lost program is closed when its last stream has left it, and is warned o
   const warnings: string[] = [], closed: string[] = [], backend = fragile(3), { compile } = backend;
   backend.compile = async (network, ...rest) => {
     const program = await compile(network, ...rest);
-    return new Proxy(program, {
-      get(target, name) {
-        if (name === "close") closed.push(network.direction);
-        const value = Reflect.get(target, name, target);
-        return typeof value === "function" ? value.bind(target) : value;
-      },
+    return watched(program, (name) => {
+      if (name === "close") closed.push(network.direction);
     });
   };
   const model = await MimiModel.fromPretrained(TINY, {
@@ -147,17 +151,10 @@ test("a step that fails takes no samples", async () => {
     sync: false,
     async compile(network, tensors, options) {
       const program = await good.compile(network, tensors, options);
-      return new Proxy(program, {
-        get(target, name) {
-          if (name === "step") {
-            return async (...args: Parameters<typeof program.step>) => {
-              if (steps.push(args[2]) % 3 === 0) throw new EngineError("ERR_BACKEND", "hiccup");
-              program.step(...args);
-            };
-          }
-          const value = Reflect.get(target, name, target);
-          return typeof value === "function" ? value.bind(target) : value;
-        },
+      return watched(program, (name, args) => {
+        if (name !== "step") return;
+        const fails = steps.push(args[2] as number) % 3 === 0;
+        return fails ? Promise.reject(new EngineError("ERR_BACKEND", "hiccup")) : Promise.resolve();
       });
     },
   };
