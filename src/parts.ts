@@ -201,10 +201,9 @@ async function loadWith<C extends CodecConfig, K extends number | undefined>(
   loading: Loading<C, K>,
 ): Promise<ModelParts<C> & { codebooks: K }> {
   const [where, , , options] = loading, { signal } = options;
-  const available = await answered(`${where}: the ${backend.name} backend cannot run here`, () => backend.available());
-  if (available !== true) {
-    throw new NotSupportedError(`${where}: the ${backend.name} backend cannot run here: ${available}.`);
-  }
+  const problem = `${where}: the ${backend.name} backend cannot run here`;
+  const available = await answered(problem, () => backend.available());
+  if (available !== true) throw new NotSupportedError(`${problem}: ${available}.`);
 
   const { config, codebooks, precision, networks, weights, fingerprint, close } = await openCodec(...loading);
   const programs: { encoder?: Program; decoder?: Program } = {};
@@ -411,7 +410,7 @@ export function openFolder(
     }
     case "files":
       return async (file) => {
-        const model = withoutQuery(new URL(source.weights));
+        const model = withoutQuery(source.weights);
         if (file.endsWith(".safetensors")) return await at(weights, source.weights, model, source);
         const address = file === "config.json" ? source.config : source.preprocessor;
         if (address) return await at(file, address, model);
@@ -421,12 +420,12 @@ export function openFolder(
     case "folder":
       return async (file, expected) => {
         const address = Object.hasOwn(source.files, file) ? source.files[file] : undefined;
-        if (address) return await at(file, address, withoutQuery(new URL(address)), expected);
+        if (address) return await at(file, address, withoutQuery(address), expected);
         throw new LoadError("ERR_NOT_FOUND", `fromPretrained: the source's folder has no ${file}.`);
       };
     case "location": {
       // A weights file stands for the folder that it is in; without a config.json beside it, it is kyutai/mimi's.
-      const here = new URL(source.href), folder = new URL(here), model = withoutQuery(here);
+      const here = new URL(source.href), folder = new URL(here), model = withoutQuery(source.href);
       if (!named) folder.pathname = here.pathname.replace(/\/?$/, "/");
       return async (file, expected) => {
         if (named && file.endsWith(".safetensors")) return await at(weights, here, model);

@@ -13,15 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-
-def entries(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """In f32, codebooks divided by their usage, which is one from then on: sums of different usage cannot be averaged."""
-    result = {name: tensor.float().cpu() for name, tensor in tensors.items()}
-    for name in [name for name in result if name.endswith("embed_sum")]:
-        usage = name.replace("embed_sum", "cluster_usage")
-        result[name] = result[name] / result[usage].clamp(min=1e-5)[:, None]
-        result[usage] = torch.ones_like(result[usage])
-    return result
+from export import entries
 
 
 def read(path: Path) -> tuple[dict, dict[str, Tensor]]:

@@ -48,16 +48,13 @@ PREPROCESSOR = {
 }
 
 
-def stored(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """As f16. Codebooks are divided by their usage first, whose range f16 does not have."""
-    result = {}
-    for name, tensor in tensors.items():
-        if name.endswith("embed_sum"):
-            usage = tensors[name.replace("embed_sum", "cluster_usage")]
-            tensor = tensor / usage.clamp(min=1e-5)[:, None]
-        elif name.endswith("cluster_usage"):
-            tensor = torch.ones_like(tensor)
-        result[name] = tensor.cpu().half().contiguous()
+def entries(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """In f32, codebooks divided by their usage, which is one from then on: f16 has not its range, averages need it gone."""
+    result = {name: tensor.float().cpu() for name, tensor in tensors.items()}
+    for name in [name for name in result if name.endswith("embed_sum")]:
+        usage = name.replace("embed_sum", "cluster_usage")
+        result[name] = result[name] / result[usage].clamp(min=1e-5)[:, None]
+        result[usage] = torch.ones_like(result[usage])
     return result
 
 
@@ -68,7 +65,8 @@ def export(snapshot: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps({**FIXED, **config, "head_dim": head_width}, indent=1) + "\n")
     (folder / "preprocessor_config.json").write_text(json.dumps(PREPROCESSOR, indent=1) + "\n")
-    save_file(stored(saved["tensors"]), folder / "model.safetensors", metadata={"format": "pt"})
+    tensors = {name: tensor.half().contiguous() for name, tensor in entries(saved["tensors"]).items()}
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
 
 @torch.no_grad()

@@ -1,5 +1,6 @@
 /** The playground: what is pressed, chosen and dropped, and what is shown of it. */
 import type { MimiModel, ModelSource, Precision } from "mimi-audio";
+import { bitsOf } from "mimi-audio/file";
 import { refusal } from "../shared/explain.ts";
 import { complain, element, onPress, show } from "../shared/page.ts";
 import { Raster } from "../shared/raster.ts";
@@ -8,6 +9,11 @@ import { mimiOf, readAudio, type ReadCodes, readCodes, readSafetensors, safetens
 import type { Live } from "./live.ts";
 import { type Heard, Player } from "./player.ts";
 import type { Wave } from "./views.ts";
+
+/** A clip, and what files that are saved of it are called. */
+interface NamedClip extends Clip {
+  name: string;
+}
 
 const PRECISIONS: Precision[] = ["f32", "int12", "int8"];
 /** Frames of a picture of a live stream: 10 s. */
@@ -21,8 +27,8 @@ const player = new Player();
 const dropped = new Map<string, ModelSource>();
 let waves: Promise<Record<Heard, Wave>> | undefined;
 let model: MimiModel | undefined, raster: Raster | undefined, live: Live | undefined;
-/** What is there to hear and save, and the name of its files. */
-let clip: Clip & { name: string } | undefined;
+/** What is there to hear and save. */
+let clip: NamedClip | undefined;
 let abort = new AbortController(), task: Promise<unknown> = Promise.resolve();
 
 const heard = () => document.querySelector<HTMLInputElement>("input[name=heard]:checked")!.value as Heard;
@@ -78,7 +84,7 @@ async function ready(signal: AbortSignal): Promise<MimiModel> {
 
 function showRate(): void {
   const books = Number(codebooks.value), lost = Number(loss.value);
-  const bits = 32 - Math.clz32((model?.config.codebookSize ?? 512) - 1);
+  const bits = bitsOf(model?.config.codebookSize ?? 512);
   const kbps = (books * bits * (model?.config.frameRate ?? 12.5) / 1000).toFixed(2);
   show("rate", `${books}, ${kbps} kbps`);
   show("lost", lost ? `${lost} %` : "none");
@@ -112,7 +118,7 @@ async function speech(original: Float32Array, name: string, signal: AbortSignal)
 }
 
 /** Shows what there is. */
-async function present(made: Clip & { name: string }, signal: AbortSignal): Promise<void> {
+async function present(made: NamedClip, signal: AbortSignal): Promise<void> {
   signal.throwIfAborted();
   clip = made;
   showSliders();
@@ -136,7 +142,7 @@ async function present(made: Clip & { name: string }, signal: AbortSignal): Prom
   show("encode", made.encode === undefined ? "–" : `${made.encode.toFixed(1)} ms`);
   show("decode", `${made.decode.toFixed(1)} ms`);
   show("frames", String(frames));
-  const bits = 32 - Math.clz32(codebookSize - 1), bytes = Math.ceil(frames * books * bits / 8);
+  const bytes = Math.ceil(frames * books * bitsOf(codebookSize) / 8);
   show("bytes", `${bytes} bytes`);
   // The pictures' library comes when there is something to show.
   waves ??= import("./views.ts").then(({ Wave }) => ({

@@ -4,8 +4,8 @@
  * @module
  */
 import type { Backend, CompileOptions, Determinism, Precision, Program, TensorSource } from "../core/backend.ts";
-import { latentChannels, type Network } from "../core/network.ts";
 import { NotSupportedError } from "../core/errors.ts";
+import { latentChannels, type Network } from "../core/network.ts";
 import { GuardedProgram } from "./failover.ts";
 import { answered } from "./registry.ts";
 import { checkKnown, checkProgram } from "./self-test.ts";
@@ -57,14 +57,7 @@ export class Compiler {
    *   and whatever the backend throws.
    */
   async compile(network: Network, weights: TensorSource): Promise<Program> {
-    const { name } = this.#backend;
-    const device = this.#selfTest
-      ? await answered(
-        `${this.#where}: the ${name} backend does not tell its device`,
-        () => this.#backend.device?.(),
-      ) ??
-        name
-      : "";
+    const device = this.#selfTest ? await this.#device() : "";
     if (this.#selfTest && !passed.has(device)) {
       await checkKnown(this.#where, this.#backend);
       passed.add(device);
@@ -94,5 +87,11 @@ export class Compiler {
       this.used.name = "wasm";
       this.#onWarning(`mimi-audio: ${message} Streams go on in wasm.`);
     });
+  }
+
+  /** The device that the backend computes on, as far as it tells them apart. */
+  async #device(): Promise<string> {
+    const { name } = this.#backend, problem = `${this.#where}: the ${name} backend does not tell its device`;
+    return await answered(problem, () => this.#backend.device?.()) ?? name;
   }
 }

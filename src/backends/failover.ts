@@ -140,7 +140,6 @@ export class GuardedProgram implements Program {
         if (!(error instanceof DeviceLostError) || !this.#fallback || this.#closed) throw error;
         if (!this.#lost) {
           this.#lost = true;
-          if (this.#gone) this.#program.close();
           this.#onFailover(error);
         }
       }

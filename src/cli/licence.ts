@@ -38,8 +38,9 @@ export async function readLicence(
       if (text !== undefined) files.push({ name, text });
     }
     const { licence } = bundle;
-    const attribution = whose.said ?? licence?.attribution ?? whose.model;
-    return { licence: licence && { ...licence, attribution, files: files.map(({ name }) => name) }, files };
+    if (!licence) return { licence, files };
+    const { name, attribution } = licence;
+    return { licence: { name, attribution: whose.said ?? attribution, files: files.map(({ name }) => name) }, files };
   }
   let name: string | undefined;
   for (const file of NAMES) {

@@ -20,6 +20,7 @@ import {
   type Storage,
 } from "../hub/bundle.ts";
 import { readJSON } from "../hub/files.ts";
+import { withoutQuery } from "../hub/http.ts";
 import { sha256Of } from "../hub/sha256.ts";
 import { MimiModel } from "../load.ts";
 import { type OpenedWeights, openFolder, openWeights, readFields } from "../parts.ts";
@@ -69,10 +70,9 @@ export async function pack(call: PackCall, { print, say, signal }: Surroundings)
     try {
       if (call.audio !== undefined && part === "decoder") throw new UsageError("--audio is for what has an encoder");
       const speech = part === "decoder" ? undefined : await readMono(call.audio ?? SAMPLE, config.samplingRate, signal);
-      packed = await write(
-        ...[call, source, opened] as const,
-        (folder, manifest) => measure([call.model, folder], speech, manifest, onProgress, signal),
-      );
+      const measured = (folder: string, manifest: BundleManifest) =>
+        measure(call.model, folder, speech, manifest, onProgress, signal);
+      packed = await write(call, source, opened, measured);
     } finally {
       await opened.close();
     }
@@ -83,23 +83,22 @@ export async function pack(call: PackCall, { print, say, signal }: Surroundings)
   const { licence } = packed.manifest;
   if (!licence) {
     say(`${call.model}: says nothing of its licence; find out what you may do before you pass ${call.out} on`);
-  } else if (isPath(source, call) && licence.attribution === nameFor(source, call)) {
+  } else if (isPath(source) && licence.attribution === nameFor(source, call)) {
     say(`${call.out}: names "${licence.attribution}" as whose weights they are; --attribution says it better`);
   }
   return 0;
 }
 
 /** Whether the source is a folder or file of the caller's own, whose name says nothing to others. */
-function isPath(source: ResolvedSource, { model }: PackCall): boolean {
-  return model !== "mini" && source.kind === "location" && source.href.startsWith("file:");
+function isPath(source: ResolvedSource): boolean {
+  return source.kind === "location" && source.href.startsWith("file:");
 }
 
 /** What a model is called in a bundle, which is for everyone: no path, and nothing of an address that may be secret. */
 function nameFor(source: ResolvedSource, { model }: PackCall): string {
   if (model === "mini") return "mimi-audio's embedded model";
   if (source.kind !== "location") return model;
-  const { protocol, origin, pathname } = new URL(source.href);
-  return protocol === "file:" ? basename(fileURLToPath(source.href)) : origin + pathname;
+  return isPath(source) ? basename(fileURLToPath(source.href)) : withoutQuery(source.href);
 }
 
 /** Writes a bundle under another name beside `out`, and renames it when it is whole and measured. */
@@ -289,7 +288,8 @@ const model = await MimiModel.fromPretrained("https://your.host/this/folder");
 
 /** Loads the source and the bundle, one after the other, and compares what they make of speech. */
 async function measure(
-  [model, bundle]: [string, string],
+  model: string,
+  bundle: string,
   pcm: Float32Array | undefined,
   { part, numQuantizers }: BundleManifest,
   onProgress: (progress: { loaded: number; total?: number }) => void,

@@ -91,6 +91,12 @@ export async function verifyModel(call: VerifyModelCall, { print, signal }: Surr
     }
     const model = await load(call.model, backend, precision, signal);
     try {
+      if (call.published && model.numQuantizers < Math.min(...SUMMED)) {
+        throw new MimiRangeError(
+          "ERR_NUM_QUANTIZERS",
+          `${call.model}: sums are published of ${SUMMED.join(" and ")} codebooks, it has ${model.numQuantizers}.`,
+        );
+      }
       const { samplingRate } = (about ??= model).config, pcm = await readMono(audio, samplingRate, signal);
       if (pcm.length > MOST_SECONDS * samplingRate) {
         const long = formatSeconds(pcm.length / samplingRate);
@@ -160,12 +166,6 @@ function judge(
   // Figures of Kyutai's weights say nothing about others.
   const isKyutais = JSON.stringify(config) === JSON.stringify(new MimiConfig());
   const known = published ?? (isKyutais ? publishedAs(audio) : undefined);
-  if (published && sums.length === 0) {
-    throw new MimiRangeError(
-      "ERR_NUM_QUANTIZERS",
-      `${model}: sums are published of ${SUMMED.join(" and ")} codebooks, it has ${numQuantizers}.`,
-    );
-  }
   const held = !known ? [] : sums.map(({ codebooks, sum }) => {
     const expected = PUBLISHED[known].sums[codebooks], off = sum / expected - 1;
     return { codebooks, expected, off, right: Math.abs(off) <= TOLERANCE };

@@ -5,6 +5,7 @@
  */
 import type { Codec, CodecConfig } from "./codec.ts";
 import { describe, MimiTypeError } from "./errors.ts";
+import { isTail } from "./handles.ts";
 import type { Network } from "./network.ts";
 
 const isFunction = (value: unknown) => typeof value === "function";
@@ -17,7 +18,7 @@ export function checkCodec(where: string, codec: unknown): asserts codec is Code
   };
   check("", typeof codec === "object" && codec !== null, "a Codec", codec);
   check(".modelType", typeof modelType === "string", "the model_type of its config.json", modelType);
-  check(".tail", tail === "transformers" || tail === "zeros", '"transformers" or "zeros"', tail);
+  check(".tail", isTail(tail), '"transformers" or "zeros"', tail);
   check(".parseConfig", isFunction(parseConfig), "a function", parseConfig);
   check(".encoder", encoder === undefined || isFunction(encoder), "a function, or left out", encoder);
   check(".decoder", isFunction(decoder), "a function", decoder);

@@ -517,10 +517,15 @@ export class MimiDecoderSync extends SyncHandle<CodesDecoderSession> {
   }
 }
 
+/** Whether a value is one of the tails that there are. */
+export function isTail(value: unknown): value is Tail {
+  return value === "transformers" || value === "zeros";
+}
+
 /** @throws {MimiTypeError} `ERR_INVALID_ARGUMENT`. */
 export function checkTail(where: string, tail: unknown, fallback: Tail): Tail {
   if (tail === undefined) return fallback;
-  if (tail === "transformers" || tail === "zeros") return tail;
+  if (isTail(tail)) return tail;
   throw new MimiTypeError(
     "ERR_INVALID_ARGUMENT",
     `${where}: tail must be "transformers" or "zeros", got ${describe(tail)}.`,

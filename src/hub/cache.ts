@@ -10,6 +10,7 @@ import { checkOptions, describe, LoadError, MimiTypeError, reasonOf } from "../c
 import { BASE, browserShelf, openBrowserCache } from "./browser-shelf.ts";
 import { ABOUT, type About, summary } from "./entry.ts";
 import { folderShelf } from "./folder-shelf.ts";
+import { withoutQuery } from "./http.ts";
 import * as runtime from "./runtime.ts";
 import { memoryShelf, type Shelf } from "./shelf.ts";
 
@@ -91,10 +92,10 @@ export async function clearCache(model?: string, options: CacheOptions = {}): Pr
     throw new MimiTypeError("ERR_INVALID_ARGUMENT", `clearCache: model must be a name, got ${describe(model)}.`);
   }
   let freed = 0;
-  const plain = (name?: string) => name?.replace(/^(https?:[^?#]*)[?#].*$/, "$1"), wanted = plain(model);
+  const wanted = model === undefined ? undefined : withoutQuery(model);
   for await (const { names, about, clear } of shelves(cache)) {
     const found = summary(names, about);
-    if (wanted !== undefined && plain(found?.about.model) !== wanted) continue;
+    if (wanted !== undefined && (!found || withoutQuery(found.about.model) !== wanted)) continue;
     freed += found?.bytes ?? 0;
     await clear();
   }

@@ -118,7 +118,7 @@ export async function getBytes(address: URL, options: Omit<GetOptions, "range">)
  */
 export async function get(address: URL, options: GetOptions): Promise<Answer> {
   const { range, token, signal, most } = options;
-  const file = withoutQuery(address), attempt = new Attempt(file, signal);
+  const file = withoutQuery(address.href), attempt = new Attempt(file, signal);
   const headers: Record<string, string> = {};
   if (token) headers.authorization = `Bearer ${token}`;
   if (range) headers.range = `bytes=${range.from}-${range.to - 1}`;
@@ -292,7 +292,7 @@ function networkReason(cause: unknown): string {
   return inner?.message ? `${message}: ${inner.message}` : message;
 }
 
-/** What may be shown and kept of an address: signatures and tokens are in queries. */
-export function withoutQuery({ protocol, origin, pathname, href }: URL): string {
-  return /^https?:$/.test(protocol) ? origin + pathname : href;
+/** What may be shown and kept of an address: signatures, tokens and passwords are in the rest. Other texts stay as they are. */
+export function withoutQuery(address: string): string {
+  return address.replace(/^(https?:\/\/)(?:[^/?#]*@)?([^?#]*).*$/s, "$1$2");
 }

@@ -81,7 +81,7 @@ class Remote implements ByteSource {
   }
 
   get name(): string {
-    return withoutQuery(this.#file.address);
+    return withoutQuery(this.#file.address.href);
   }
 
   get size(): number {
@@ -147,7 +147,7 @@ class Remote implements ByteSource {
       shelf.close?.();
     }
     const about = {
-      ...{ model, revision, file: name, address: withoutQuery(address), sha256 },
+      ...{ model, revision, file: name, address: withoutQuery(address.href), sha256 },
       validator: answer.validator,
       ranges: answer.isPart,
     };

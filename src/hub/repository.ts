@@ -8,7 +8,7 @@ import type { ByteSource } from "../core/safetensors.ts";
 import { openShelf } from "./cache.ts";
 import { Entry } from "./entry.ts";
 import { openFile } from "./files.ts";
-import { getBytes } from "./http.ts";
+import { getBytes, withoutQuery } from "./http.ts";
 import { findSnapshot } from "./hugging-face-cache.ts";
 import { openRemote, type RemoteOptions } from "./remote.ts";
 import * as runtime from "./runtime.ts";
@@ -172,7 +172,7 @@ export class Repository {
 
   async #keep(entry: Entry, listing: Listing): Promise<void> {
     const bytes = new TextEncoder().encode(JSON.stringify(listing));
-    const { origin, pathname } = this.#listingAddress, address = origin + pathname;
+    const address = withoutQuery(this.#listingAddress.href);
     await entry.begin({
       ...{ model: this.#name, revision: this.#revision, file: "", address },
       ...{ size: bytes.length, ranges: false },
