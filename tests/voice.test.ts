@@ -216,7 +216,7 @@ test("the delay is near the smallest that would do", () => {
 });
 
 test("20 % of packets lost, redundancy 2: at least 99 % of frames are exact", () => {
-  const rng = random("20 %"), frames = 20_000;
+  const rng = random("20 %"), frames = 100_000;
   const { stats, delays } = talk(rng, {
     network: { loss: randomLoss(rng, 0.2), delay: constantDelay(0.05) },
     frames,
@@ -332,13 +332,18 @@ test("pauses: a packet now and again, noise as loud as the sender says, and word
     if (loss === 0) {
       assert.equal(spoken, 1800);
       assert.equal(concealed, 0);
-    } else assert.ok(spoken >= 1800 * 0.985, `${spoken} frames of speech`);
+    } else assert.ok(spoken >= 1800 * 0.98, `${spoken} frames of speech`);
     assert.equal(skipped, 0);
     assert.ok(Math.abs(silent + concealed + spoken - 2960) <= 20, JSON.stringify(stats.frames));
-    // The decoder gives silence, so what is heard is noise: -60 dB in pauses.
-    const pause = concatFloats(audio).subarray(24000 * 6, 24000 * 7.5);
-    const level = 10 * Math.log10(pause.reduce((sum, v) => sum + v * v, 0) / pause.length);
-    assert.ok(Math.abs(level + 60) < 1.5, `${level} dB`);
+    // The decoder gives silence, so what is heard is noise: -60 dB in pauses. Over many of them, as the packet that says
+    // so can be lost.
+    const heard = concatFloats(audio), pauses: number[] = [];
+    for (let second = 6; second < 240; second += 8) {
+      const pause = heard.subarray(24000 * second, 24000 * (second + 1.5));
+      pauses.push(pause.reduce((sum, v) => sum + v * v, 0) / pause.length);
+    }
+    const level = 10 * Math.log10(mean(pauses));
+    assert.ok(Math.abs(level + 60) < 0.5, `${level} dB`);
   }
 });
 
