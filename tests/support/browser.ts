@@ -95,23 +95,35 @@ export async function withBrowser(
   }
 }
 
+/** How often a browser is started that crashes as it starts, as Chromium does once in a long while on busy machines. */
+const LAUNCHES = 3;
+
 async function launch({ microphone, args = [] }: BrowserOptions): Promise<Browser> {
   const { executablePath, env } = await findChromium(), { chromium } = await import("playwright-core");
-  return await chromium.launch({
-    executablePath,
-    env: { ...process.env as Record<string, string>, ...env },
-    ignoreDefaultArgs: ["--mute-audio"],
-    args: [
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-quic",
-      "--autoplay-policy=no-user-gesture-required",
-      "--use-fake-ui-for-media-stream",
-      "--use-fake-device-for-media-stream",
-      ...(microphone ? [`--use-file-for-fake-audio-capture=${microphone}%noloop`] : []),
-      ...args,
-    ],
-  });
+  const start = () =>
+    chromium.launch({
+      executablePath,
+      env: { ...process.env as Record<string, string>, ...env },
+      ignoreDefaultArgs: ["--mute-audio"],
+      args: [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--autoplay-policy=no-user-gesture-required",
+        "--use-fake-ui-for-media-stream",
+        "--use-fake-device-for-media-stream",
+        ...(microphone ? [`--use-file-for-fake-audio-capture=${microphone}%noloop`] : []),
+        ...args,
+      ],
+    });
+  for (let launches = 1; launches < LAUNCHES; launches++) {
+    try {
+      return await start();
+    } catch (error) {
+      console.warn(`the browser did not start, once more: ${(error as Error).message.split("\n", 1)[0]}`);
+    }
+  }
+  return await start();
 }
 
 async function run(browser: Browser, body: (browser: TestBrowser) => Promise<void>): Promise<void> {
