@@ -166,7 +166,7 @@ test("a live context: codes come, and a codec node plays", async () => {
     assert.deepEqual(errors, []);
     assert.ok(codec.stats.frames >= 1, "the codec node had a frame within a minute");
     await close();
-    assert.equal((await reader.read()).done, true, "its end is the context's");
+    while (!(await reader.read()).done); // its end is the context's; frames may have waited
   } finally {
     clearTimeout(tooLong);
     await close();
