@@ -9,7 +9,7 @@ import { test } from "node:test";
 import type { Room } from "livekit-client";
 import type { types as mediasoup } from "mediasoup-client";
 import { WebSocket, WebSocketServer } from "ws";
-import { MimiModel } from "../mod.ts";
+import { isMimiError, MimiModel } from "../mod.ts";
 import {
   type AdaptedChannel,
   type DatagramTransport,
@@ -147,4 +147,44 @@ test("mediasoup data producers and consumers (a fake router)", async () => {
   await talkOver(here, there, () => a.emit("transportclose"));
   there.close();
   assert.equal(b.consumer.listenerCount("message"), 0);
+});
+
+test("wrong calls of adapters", () => {
+  const room = Object.assign(new EventEmitter(), {
+    state: "connected",
+    localParticipant: { publishData: async () => {} },
+  });
+  const locked = new TransformStream<Uint8Array>();
+  locked.readable.getReader();
+  const pending = new Promise(() => {});
+  const calls: [call: () => unknown, message: RegExp][] = [
+    [() => webTransportChannel(undefined as never), /transport must have ready, closed, datagrams, got undefined/],
+    [
+      () => webTransportChannel({ ready: pending, closed: pending, datagrams: {} } as never),
+      /datagrams must have readable/,
+    ],
+    [
+      () => webTransportChannel({ ready: pending, closed: pending, datagrams: locked }),
+      /the datagrams of the transport have a reader/,
+    ],
+    [
+      () => liveKitChannel(undefined as never, { participant: "a" }),
+      /room must have on\(\), off\(\), localParticipant/,
+    ],
+    [() => liveKitChannel(room as never, undefined as never), /options.participant must be a string, got undefined/],
+    [() => liveKitChannel(room as never, { identity: "a" } as never), /unknown option "identity"/],
+    [
+      () => liveKitChannel(room as never, { participant: "a", topic: 3 as never }),
+      /options.topic must be a string, got 3/,
+    ],
+    [() => mediasoupChannel(undefined as never, undefined as never), /producer must have send\(\), on\(\), off\(\)/],
+    [
+      () => mediasoupChannel(Object.assign(room, { send() {} }) as never, {} as never),
+      /consumer must have on\(\), off\(\)/,
+    ],
+  ];
+  for (const [call, message] of calls) {
+    assert.throws(call, (error) => isMimiError(error) && message.test(error.message), String(message));
+  }
+  assert.deepEqual(room.eventNames(), [], "what was refused does not listen");
 });

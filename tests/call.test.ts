@@ -173,6 +173,40 @@ test("a peer that vanishes, comes back, and another that takes its place", async
   assert.throws(() => outgoing.replaceChannel(a), { code: "ERR_INVALID_STATE" });
 });
 
+test("answers that are lost: the other side counts as gone, and the voice goes on as it was", async () => {
+  const [a, b] = channelPair(),
+    outgoing = new OutgoingVoice(mini, a, { dtx: false }),
+    incoming = new IncomingVoice(mini, b);
+  const states = statesOf(outgoing);
+  await talk(outgoing, incoming, 4);
+  b.other = undefined;
+  await talk(outgoing, incoming, 70);
+  assert.deepEqual(states, ["connected", "disconnected"]);
+  b.other = a;
+  await talk(outgoing, incoming, 26);
+  assert.deepEqual([states.at(-1), incoming.state], ["connected", "connected"]);
+  assert.deepEqual([incoming.stats.packets.foreign, incoming.stats.frames.concealed], [0, 0]);
+  outgoing.close();
+  incoming.close();
+});
+
+test("a channel that opens late: the first frame over it is understood", async () => {
+  for (const wait of [6, 14, 25]) {
+    const [a, b] = channelPair();
+    a.readyState = b.readyState = "connecting";
+    const outgoing = new OutgoingVoice(mini, a, { dtx: false }), incoming = new IncomingVoice(mini, b);
+    await talk(outgoing, incoming, wait);
+    for (const channel of [a, b]) {
+      channel.readyState = "open";
+      channel.dispatchEvent(new Event("open"));
+    }
+    await talk(outgoing, incoming, 4);
+    assert.deepEqual([incoming.stats.packets.unannounced, incoming.stats.packets.taken], [0, 4]);
+    outgoing.close();
+    incoming.close();
+  }
+});
+
 test("a channel that is closed already is told as one", () => {
   const [a, b] = channelPair(), [open] = channelPair();
   a.readyState = b.readyState = "closed";
@@ -250,6 +284,19 @@ test("a transformed channel listens as long as somebody listens to it", () => {
   assert.deepEqual([heard, a.listeners], [["close"], 0]);
 });
 
+test("a transform that takes its time: its bytes count as buffered, so that packets are dropped instead", async () => {
+  const [a] = channelPair(), held: ((bytes: undefined) => void)[] = [];
+  const channel = transformChannel(a, { send: () => new Promise((resolve) => held.push(resolve)) });
+  const outgoing = new OutgoingVoice(mini, channel, { dtx: false });
+  for (let i = 0; i < 1000; i++) outgoing.send({ data: new Uint16Array(8), shape: [1, 8, 1] }, -20);
+  assert.ok(channel.bufferedAmount > 4000 && channel.bufferedAmount < 5000, `${channel.bufferedAmount}`);
+  assert.ok(outgoing.traffic.droppedPackets > 500);
+  for (const release of held) release(undefined);
+  await seconds(0);
+  assert.equal(channel.bufferedAmount, 0);
+  outgoing.close();
+});
+
 test("wrong calls", () => {
   const [a] = channelPair(), no = undefined as unknown as VoiceChannel;
   assert.throws(() => new OutgoingVoice(mini, no), { code: "ERR_INVALID_ARGUMENT", message: /channel must be/ });
@@ -260,6 +307,22 @@ test("wrong calls", () => {
   assert.throws(() => new IncomingVoice(mini, a, { timeout: 0 }), { code: "ERR_OUT_OF_RANGE" });
   assert.throws(() => new IncomingVoice(mini, a, { late: 2 }), { code: "ERR_OUT_OF_RANGE" });
   assert.throws(() => transformChannel(a, { send: 3 } as object), { code: "ERR_INVALID_ARGUMENT" });
+  for (const model of [undefined, {}]) {
+    assert.throws(() => new OutgoingVoice(model as never, a), {
+      code: "ERR_INVALID_ARGUMENT",
+      message: /model must be/,
+    });
+    assert.throws(() => new IncomingVoice(model as never, a), {
+      code: "ERR_INVALID_ARGUMENT",
+      message: /model must be/,
+    });
+  }
+  assert.throws(
+    () => new IncomingVoice({ ...mini, config: mini.config, fingerprint: "", numQuantizers: 8 } as never, a),
+    {
+      code: "ERR_INVALID_ARGUMENT",
+    },
+  );
   assert.equal(a.listeners, 0, "what was refused does not listen");
 });
 

@@ -421,6 +421,14 @@ test("activity: speech is found in its background, ends of words are kept, and a
   }
 });
 
+test("activity: samples that are no numbers are silence, and change nothing for later", () => {
+  const activity = new VoiceActivity(MIMI), quiet = new Float32Array(MIMI.config.frameSize).fill(1e-3);
+  const broken = quiet.slice().fill(NaN, 7, 9);
+  assert.ok(Number.isFinite(activity.detect(broken).level));
+  for (let n = 0; n < 20; n++) activity.detect(quiet);
+  assert.equal(activity.detect(quiet).active, false);
+});
+
 test("activity: a microphone that was off does not make noise speech", () => {
   const activity = new VoiceActivity(MIMI), follow = (level: number) => activity.follow(level, 0.08);
   for (let i = 0; i < 20; i++) follow(-48);
@@ -493,6 +501,40 @@ test("the hello is repeated until it is answered, and frames wait for no round t
   assert.equal(sender.position, 60);
   sender.skip(5);
   assert.equal(sender.position, 65);
+});
+
+test("a hello of the stream before, under way for long, does not bring it back", () => {
+  const receiver = new VoiceReceiver(THIN, { decoder: new SilentDecoder() });
+  const [former, sender] = [1, 2].map((stream) => new VoiceSender(THIN, { stream }));
+  const [hello] = former.send(numbered(0), 0);
+  receiver.push(hello, 0);
+  let time = 0;
+  for (let n = 0; n < 20; n++, time += STEP) {
+    for (const packet of sender.send(numbered(n), time)) receiver.push(packet, time);
+    if (n < 10) receiver.push(hello, time);
+    const answer = receiver.answer();
+    if (answer) sender.receive(answer, time);
+    receiver.pull(THIN.config.frameSize, time);
+  }
+  assert.equal(receiver.stats.packets.taken, 20);
+  assert.equal(receiver.stats.packets.foreign, 10);
+  // Once the newer one is silent, it is the sender that is back.
+  receiver.push(hello, time + 2);
+  receiver.push(former.send(numbered(1), time + 2).at(-1)!, time + 2);
+  assert.equal(receiver.stats.packets.taken, 21);
+});
+
+test("what a sender says again, and the refusal of a newer version", () => {
+  const sender = new VoiceSender(THIN, { stream: 7 }), hellos = () => sender.send(numbered(0), 0).length - 1;
+  sender.receive(Uint8Array.of(0x11, 7), 0);
+  for (let n = 0; n < 20; n++) assert.equal(hellos(), 0);
+  sender.announce();
+  assert.equal(hellos(), 1, "again, in the same stream");
+  sender.receive(Uint8Array.of(0x21, 7), 0);
+  assert.ok(sender.accepted);
+  const refuse = Uint8Array.of(0x22, 7, 0, 2, 1, 2, 3, 4, 5, 6, 7, 8);
+  assert.throws(() => sender.receive(refuse, 0), { code: "ERR_NOT_SUPPORTED", message: /packets up to version 2/ });
+  assert.throws(() => sender.send(numbered(0), 0), sender.refusal);
 });
 
 test("reports: what the network does, and how long it takes there and back", () => {
@@ -608,7 +650,8 @@ test("wrong calls are answered by name", () => {
     [() => new VoiceReceiver(THIN, { decoder, buffer: 1 } as never), /unknown option "buffer"/],
     [() => receiver.push("x" as never, 0), /bytes must be a Uint8Array/],
     [() => receiver.push(new Uint8Array(2), NaN), /time must be a number of seconds, got NaN/],
-    [() => receiver.pull(-1, 0), /n must be an integer from 0, got -1/],
+    [() => receiver.pull(-1, 0), /n must be an integer from 0 to \d+, got -1/],
+    [() => receiver.pull(2 ** 40, 0), /n must be an integer from 0 to \d+, got 1099511627776/],
     [() => receiver.pull(1, Infinity), /time must be/],
     [() => new VoiceSender(THIN, { redundancy: 8 }), /options.redundancy must be an integer from 0 to 7, got 8/],
     [() => new VoiceSender(THIN, { stream: 256 }), /options.stream/],
@@ -621,10 +664,20 @@ test("wrong calls are answered by name", () => {
     [() => sender.send(numbered(0), undefined as never), /time must be/],
     [() => sender.receive(new Uint8Array(1), 0), /packet: it has 1 bytes/],
     [() => sender.skip(-1), /frames must be/],
+    ...[true, {}, { active: false }, { active: false, level: NaN }].map((activity): typeof cases[number] => [
+      () => sender.send(numbered(0), 0, activity as never),
+      /activity must be \{ active, level \}/,
+    ]),
+    ...[undefined, {}, { config: THIN.config }].flatMap((model): typeof cases => [
+      [() => new VoiceSender(model as never), /VoiceSender: model must be a MimiModel/],
+      [() => new VoiceReceiver(model as never, { decoder }), /VoiceReceiver: model must be a MimiModel/],
+    ]),
+    [() => new VoiceActivity({} as never), /model must have a config/],
+    [() => new VoiceActivity(THIN).follow(NaN, 0.08), /loudness must be a number, got NaN/],
     [() => new VoiceActivity(THIN).detect(new Float32Array(0)), /pcm must be a Float32Array with samples/],
   ];
   for (const [call, message] of cases) {
-    assert.throws(call, (error) => message.test((error as Error).message), String(message));
+    assert.throws(call, (error) => isMimiError(error) && message.test(error.message), String(message));
   }
   assert.equal(sender.position, 0, "nothing was half-done");
 });

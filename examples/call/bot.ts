@@ -29,8 +29,10 @@ export async function joinAsBot(server: string, room: string, { file, local }: B
   async function begin(offers: boolean): Promise<void> {
     hangUp();
     const mine = peer = await openPeer({ local });
+    hangUp = () => mine.close(); // as long as there is no call
     if (offers) await describe(await mine.offer());
     mine.opened.then((channel) => {
+      if (peer !== mine) return; // somebody else has come
       const outgoing = new OutgoingVoice(model, channel, { redundancy: 1 }),
         incoming = new IncomingVoice(model, channel);
       const speaking = speak(outgoing, model, speech), recording = record(incoming, model);

@@ -4,9 +4,23 @@
  *
  * @module
  */
+import { checkOptions, describe, InvalidStateError, MimiTypeError } from "../core/errors.ts";
 import type { VoiceChannel } from "./channel.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
+
+/** Refuses what lacks a part that is used: methods by name, or whole objects. */
+function checkParts(where: string, name: string, value: unknown, methods: string[], objects: string[] = []): void {
+  const parts = (value ?? {}) as Record<string, unknown>;
+  const has = (part: string, type: string) => typeof parts[part] === type && parts[part] !== null;
+  if (methods.every((part) => has(part, "function")) && objects.every((part) => has(part, "object"))) return;
+  throw new MimiTypeError(
+    "ERR_INVALID_ARGUMENT",
+    `${where}: ${name} must have ${[...methods.map((part) => `${part}()`), ...objects].join(", ")}, got ${
+      describe(value)
+    }.`,
+  );
+}
 
 /** A channel over something else. */
 export abstract class AdaptedChannel extends EventTarget implements VoiceChannel {
@@ -102,9 +116,21 @@ class DatagramChannel extends AdaptedChannel {
  * const channel = webTransportChannel(new WebTransport("https://example.org/voice"));
  * ```
  *
+ * @throws {MimiTypeError} `ERR_INVALID_ARGUMENT` for what is no session.
+ * @throws {InvalidStateError} if somebody else reads or writes its datagrams.
  * @throws {DOMException} `InvalidStateError` in some browsers for a session that is closed.
  */
 export function webTransportChannel(transport: DatagramTransport): AdaptedChannel {
+  const where = "webTransportChannel";
+  checkParts(where, "transport", transport, [], ["ready", "closed", "datagrams"]);
+  checkParts(where, "transport.datagrams", transport.datagrams, [], ["readable"]);
+  const { readable, writable } = transport.datagrams;
+  if (readable.locked || writable?.locked) {
+    throw new InvalidStateError(
+      "ERR_INVALID_STATE",
+      `${where}: the datagrams of the transport have a reader or writer.`,
+    );
+  }
   return new DatagramChannel(transport);
 }
 
@@ -180,8 +206,23 @@ class LiveKitChannel extends AdaptedChannel {
   }
 }
 
-/** Lossy data messages of a LiveKit room, to one participant and from it. */
+/**
+ * Lossy data messages of a LiveKit room, to one participant and from it.
+ *
+ * @throws {MimiTypeError} `ERR_INVALID_ARGUMENT` for what is no room, participant or topic.
+ */
 export function liveKitChannel(room: LiveKitRoom, options: LiveKitOptions): AdaptedChannel {
+  const where = "liveKitChannel";
+  checkParts(where, "room", room, ["on", "off"], ["localParticipant"]);
+  checkOptions(where, options, ["participant", "topic"]);
+  const { participant, topic = "mimi-voice" } = options ?? {};
+  for (const [name, value] of Object.entries({ participant, topic })) {
+    if (typeof value === "string" && value !== "") continue;
+    throw new MimiTypeError(
+      "ERR_INVALID_ARGUMENT",
+      `${where}: options.${name} must be a string, got ${describe(value)}.`,
+    );
+  }
   return new LiveKitChannel(room, options);
 }
 
@@ -246,7 +287,13 @@ class MediasoupChannel extends AdaptedChannel {
   }
 }
 
-/** What one side produces and the other consumes by a mediasoup router. */
+/**
+ * What one side produces and the other consumes by a mediasoup router.
+ *
+ * @throws {MimiTypeError} `ERR_INVALID_ARGUMENT` for what is no producer or consumer.
+ */
 export function mediasoupChannel(producer: MediasoupProducer, consumer: MediasoupConsumer): AdaptedChannel {
+  checkParts("mediasoupChannel", "producer", producer, ["send", "on", "off"]);
+  checkParts("mediasoupChannel", "consumer", consumer, ["on", "off"]);
   return new MediasoupChannel(producer, consumer);
 }

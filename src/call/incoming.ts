@@ -4,9 +4,16 @@
  * @module
  */
 import { bitsOf } from "../core/bits.ts";
+import { describe, MimiTypeError } from "../core/errors.ts";
 import type { MimiModel } from "../core/model.ts";
 import { isForSender, parsePacket } from "../rtc/packets.ts";
-import { type VoiceModel, VoiceReceiver, type VoiceReceiverOptions, type VoiceReceiverStats } from "../rtc/receiver.ts";
+import {
+  checkVoiceModel,
+  type VoiceModel,
+  VoiceReceiver,
+  type VoiceReceiverOptions,
+  type VoiceReceiverStats,
+} from "../rtc/receiver.ts";
 import type { VoiceChannel } from "./channel.ts";
 import {
   checkLinkOptions,
@@ -105,11 +112,15 @@ export class IncomingVoice extends VoiceLink<IncomingVoiceEvents> {
   readonly #desk: ReceiverDesk;
 
   /**
-   * @throws {MimiTypeError | MimiRangeError} for what is no channel or option.
+   * @throws {MimiTypeError | MimiRangeError} for what is no model, channel or option.
    * @throws {NotSupportedError} for a model whose backend is not synchronous, such as one in a worker.
    */
   constructor(model: MimiModel, channel: VoiceChannel, options: IncomingVoiceOptions = {}) {
     const name = "IncomingVoice";
+    checkVoiceModel(name, model);
+    if (typeof model.createDecoderSync !== "function") {
+      throw new MimiTypeError("ERR_INVALID_ARGUMENT", `${name}: model must be a MimiModel, got ${describe(model)}.`);
+    }
     checkLinkOptions(name, options, RECEIVER_OPTIONS);
     super(name, channel, options);
     let decoder;

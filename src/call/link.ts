@@ -21,8 +21,8 @@ export type VoiceState = "connecting" | "connected" | "disconnected" | "failed" 
 /** When the other side counts as gone. */
 export interface VoiceLinkOptions {
   /**
-   * Seconds without a packet after which the other side counts as gone; default 3. An end that sends hears a report a second,
-   * an end that receives something each 0.4 seconds also in pauses: less than about 1.5 takes a call for broken that is not.
+   * Seconds without a packet after which the other side counts as gone; default 5. An end that sends hears a report a second,
+   * of which the network loses some; an end that receives hears something each 0.4 seconds also in pauses.
    */
   timeout?: number;
 }
@@ -62,7 +62,7 @@ export abstract class VoiceLink<Events extends VoiceLinkEvents> extends TypedEve
   readonly #traffic = { sentPackets: 0, sentBytes: 0, droppedPackets: 0, receivedPackets: 0, receivedBytes: 0 };
 
   /** @throws {MimiTypeError | MimiRangeError} for what is no channel or option. */
-  constructor(name: string, channel: VoiceChannel, { timeout = 3 }: VoiceLinkOptions) {
+  constructor(name: string, channel: VoiceChannel, { timeout = 5 }: VoiceLinkOptions) {
     super();
     this.name = name;
     checkChannel(name, channel);
@@ -127,6 +127,8 @@ export abstract class VoiceLink<Events extends VoiceLinkEvents> extends TypedEve
   protected abstract take(packet: Uint8Array<ArrayBuffer>): boolean;
   /** Whoever is at the other side now may know nothing of what was before. */
   protected begin(): void {}
+  /** Nothing was heard for long: whoever is there may be another one, or only the answers are lost. */
+  protected ask(): void {}
 
   /** The other side was heard, and understands. */
   protected alive(): void {
@@ -147,7 +149,9 @@ export abstract class VoiceLink<Events extends VoiceLinkEvents> extends TypedEve
 
   /** Looks whether the other side is gone; called also where something happens, as timers of hidden pages are slow. */
   protected watch(): void {
-    if (this.#state === "connected" && now() - this.#heard > this.#timeout) this.#lose();
+    if (this.#state !== "connected" || now() - this.#heard <= this.#timeout) return;
+    this.ask();
+    this.#to("disconnected");
   }
 
   /** Sends a packet if the channel has room for it. */
@@ -169,7 +173,7 @@ export abstract class VoiceLink<Events extends VoiceLinkEvents> extends TypedEve
   #join(channel: VoiceChannel): void {
     this.#channel = channel;
     this.#leave = listen(channel, {
-      open: () => {},
+      open: () => this.begin(), // what was sent before never went anywhere
       message: (bytes) => {
         if (!this.take(bytes)) return;
         this.#traffic.receivedPackets++;

@@ -7,8 +7,8 @@ import { type AudioCodes, toAudioCodes } from "../core/codes.ts";
 import { describe, MimiRangeError, MimiTypeError } from "../core/errors.ts";
 import { VoiceActivity } from "../rtc/activity.ts";
 import { adapt } from "../rtc/adapt.ts";
-import { isForSender, MOST_CODEBOOKS, PACKET_VERSION } from "../rtc/packets.ts";
-import type { VoiceModel } from "../rtc/receiver.ts";
+import { isForSender, MOST_CODEBOOKS } from "../rtc/packets.ts";
+import { checkVoiceModel, type VoiceModel } from "../rtc/receiver.ts";
 import { type VoiceReport, VoiceSender, type VoiceSenderOptions } from "../rtc/sender.ts";
 import type { VoiceChannel } from "./channel.ts";
 import { checkLinkOptions, now, VoiceLink, type VoiceLinkEvents, type VoiceLinkOptions } from "./link.ts";
@@ -63,6 +63,7 @@ export class OutgoingVoice<Events extends OutgoingVoiceEvents = OutgoingVoiceEve
 
   /** @throws {MimiTypeError | MimiRangeError} for what is no model, channel or option. */
   constructor(model: OutgoingModel, channel: VoiceChannel, options: OutgoingVoiceOptions = {}, name = "OutgoingVoice") {
+    checkVoiceModel(name, model);
     checkLinkOptions(name, options, OUTGOING_OPTIONS);
     super(name, channel, options);
     const { numQuantizers = Math.min(8, model.numQuantizers), redundancy, falling, dtx = true, bitrate } = options;
@@ -148,8 +149,7 @@ export class OutgoingVoice<Events extends OutgoingVoiceEvents = OutgoingVoiceEve
     try {
       report = this.#sender.receive(packet, now());
     } catch (error) {
-      // What cannot be read is not worth a word; a refusal is.
-      if ((error as { code?: string }).code === "ERR_PACKET" || packet[0] >> 4 !== PACKET_VERSION) return false;
+      if (error !== this.#sender.refusal) return false; // what cannot be read is not worth a word
       this.fail(error as Error);
       return true;
     }
@@ -167,6 +167,10 @@ export class OutgoingVoice<Events extends OutgoingVoiceEvents = OutgoingVoiceEve
     const { redundancy } = this.#sender, { falling } = this.#options;
     this.#stream = (this.#stream + 1) % 256;
     this.#sender = new VoiceSender(this.#model, { stream: this.#stream, redundancy, falling });
+  }
+
+  protected override ask(): void {
+    this.#sender.announce();
   }
 
   #adapt(report: Pick<VoiceReport, "loss" | "burst">): void {

@@ -18,6 +18,8 @@ import type { FromVoiceTask, ToVoiceTask, VoiceSetup } from "./messages.ts";
 const PIECE = 0.01;
 /** Seconds after which a processor that asks for nothing has been suspended. */
 const SUSPENDED = 0.3;
+/** Seconds of a suspension that the receiver lives through at most: behind them its last word has long faded. */
+const LIVED = 10;
 
 /** @param model whose handles are synchronous. */
 export function openVoice(model: MimiModel, setup: VoiceSetup, control: MessagePort, link: AudioLink): void {
@@ -103,6 +105,7 @@ class VoiceTask {
   /** A call goes on while its context is suspended: what would have been heard meanwhile is gone. */
   #passTime(): void {
     const time = now();
+    this.#readAt = Math.max(this.#readAt, time - LIVED);
     for (; time - this.#readAt > SUSPENDED; this.#readAt += PIECE) this.#unheard += this.#pull(this.#readAt).length;
   }
 

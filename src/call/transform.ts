@@ -27,6 +27,8 @@ export class TransformedChannel extends EventTarget implements VoiceChannel {
   readonly #transforms: TransformOptions;
   readonly #listeners: Record<ChannelEvent, Set<unknown>> = { open: new Set(), message: new Set(), close: new Set() };
   #leave: () => void = () => {};
+  /** Bytes that a transform has not given back. */
+  #pending = 0;
 
   /** For {@link transformChannel}. */
   constructor(channel: VoiceChannel, transforms: TransformOptions) {
@@ -36,7 +38,7 @@ export class TransformedChannel extends EventTarget implements VoiceChannel {
   }
 
   get bufferedAmount(): number {
-    return this.#channel.bufferedAmount;
+    return this.#channel.bufferedAmount + this.#pending;
   }
 
   get readyState(): string | number {
@@ -44,15 +46,22 @@ export class TransformedChannel extends EventTarget implements VoiceChannel {
   }
 
   send(message: Bytes): void {
-    this.#apply(this.#transforms.send, message, (bytes) => this.#channel.send(bytes));
+    const done = this.#apply(this.#transforms.send, message, (bytes) => this.#channel.send(bytes));
+    if (!done) return;
+    this.#pending += message.length;
+    void done.then(() => this.#pending -= message.length);
   }
 
-  // deno-lint-ignore no-explicit-any -- as in VoiceChannel
-  override addEventListener(type: ChannelEvent, listener: (event: any) => void): void {
-    super.addEventListener(type, listener);
+  override addEventListener(
+    type: ChannelEvent,
+    // deno-lint-ignore no-explicit-any -- as in VoiceChannel
+    listener: (event: any) => void,
+    options?: AddEventListenerOptions,
+  ): void {
+    super.addEventListener(type, listener, options);
     const before = this.#listening;
-    this.#listeners[type].add(listener);
-    if (before) return;
+    this.#listeners[type]?.add(listener);
+    if (before || !this.#listening) return;
     this.#leave = listen(this.#channel, {
       open: () => this.dispatchEvent(new Event("open")),
       close: () => this.dispatchEvent(new Event("close")),
@@ -68,7 +77,7 @@ export class TransformedChannel extends EventTarget implements VoiceChannel {
   // deno-lint-ignore no-explicit-any
   override removeEventListener(type: ChannelEvent, listener: (event: any) => void): void {
     super.removeEventListener(type, listener);
-    this.#listeners[type].delete(listener);
+    this.#listeners[type]?.delete(listener);
     if (!this.#listening) this.#leave(); // nothing of this channel holds it any more
   }
 
@@ -76,23 +85,30 @@ export class TransformedChannel extends EventTarget implements VoiceChannel {
     return Object.values(this.#listeners).some(({ size }) => size > 0);
   }
 
-  #apply(transform: MessageTransform | undefined, message: Bytes, pass: (bytes: Bytes) => void): void {
+  /** Passes on what becomes of a message; a promise that resolves when it has, where that is not at once. */
+  #apply(
+    transform: MessageTransform | undefined,
+    message: Bytes,
+    pass: (bytes: Bytes) => void,
+  ): Promise<void> | undefined {
     let made;
     try {
       made = transform ? transform(message) : message;
     } catch {
       this.rejected++;
-      return;
+      return undefined;
     }
-    if (made instanceof Promise) {
-      made.then((bytes) => {
+    if (made && "then" in made) {
+      return Promise.resolve(made).then((bytes) => {
         try {
           if (bytes) pass(bytes);
         } catch {
           // The channel has closed meanwhile, and says so.
         }
-      }, () => this.rejected++);
-    } else if (made) pass(made);
+      }, () => void this.rejected++);
+    }
+    if (made) pass(made);
+    return undefined;
   }
 }
 

@@ -31,15 +31,25 @@ export class VoiceActivity {
   #background = START;
   #since = Infinity;
 
-  /** @param model a model, or its configuration's sampling rate in Hz. */
-  constructor({ config }: { config: { samplingRate: number } }) {
-    this.#rate = config.samplingRate;
+  /**
+   * @param model a model, or its configuration's sampling rate in Hz.
+   * @throws {MimiTypeError} `ERR_INVALID_ARGUMENT` for what is none.
+   */
+  constructor(model: { config: { samplingRate: number } }) {
+    const rate = model?.config?.samplingRate;
+    if (!(Number.isFinite(rate) && rate > 0)) {
+      throw new MimiTypeError(
+        "ERR_INVALID_ARGUMENT",
+        `VoiceActivity: model must have a config with a samplingRate in Hz, got ${describe(model)}.`,
+      );
+    }
+    this.#rate = rate;
   }
 
   /**
    * What is heard in the next frame.
    *
-   * @param pcm the samples that were encoded, between -1 and 1.
+   * @param pcm the samples that were encoded, between -1 and 1; NaN is 0, as for encoder nodes.
    * @throws {MimiTypeError} `ERR_INVALID_ARGUMENT` for what are no samples.
    */
   detect(pcm: Float32Array): Activity {
@@ -50,7 +60,7 @@ export class VoiceActivity {
       );
     }
     let energy = 0;
-    for (const v of pcm) energy += v * v;
+    for (const v of pcm) energy += v * v || 0;
     return this.follow(levelOf(energy / pcm.length), pcm.length / this.#rate);
   }
 
@@ -59,8 +69,16 @@ export class VoiceActivity {
    *
    * @param loudness root mean square in dB of full scale, -127 to 0.
    * @param seconds how long the frame is.
+   * @throws {MimiTypeError} `ERR_INVALID_ARGUMENT` for what are no numbers.
    */
   follow(loudness: number, seconds: number): Activity {
+    for (const [name, value] of Object.entries({ loudness, seconds })) {
+      if (typeof value === "number" && !Number.isNaN(value)) continue;
+      throw new MimiTypeError(
+        "ERR_INVALID_ARGUMENT",
+        `VoiceActivity.follow: ${name} must be a number, got ${describe(value)}.`,
+      );
+    }
     // Nothing at all is no background, but a microphone that is off: after that it would long take noise for speech.
     if (loudness > NOTHING) this.#background = Math.min(loudness, this.#background + RISE * seconds);
     const speech = loudness > Math.max(SOFTEST, this.#background + ABOVE);

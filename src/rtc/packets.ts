@@ -239,12 +239,12 @@ export function isForSender(bytes: Uint8Array): boolean {
  * @param codebookSize entries of a codebook of the stream's model, 1 to 65536.
  * @param bits those of a code, `bitsOf(codebookSize)`.
  * @throws {FormatError} `ERR_PACKET` for what is no packet of this format.
- * @throws {NotSupportedError} for a packet of a newer version.
+ * @throws {NotSupportedError} for a packet of a newer version, but for accept and refuse, which never change.
  */
 export function parsePacket(bytes: Uint8Array, codebookSize: number, bits: number): Packet {
   if (bytes.length < 2) fail(`it has ${bytes.length} bytes, the shortest has 2`);
   const version = bytes[0] >> 4, type = TYPES[bytes[0] & 7], stream = bytes[1];
-  if (version > PACKET_VERSION) {
+  if (version > PACKET_VERSION && type !== "accept" && type !== "refuse") {
     throw new NotSupportedError(
       `packet: it has version ${version}; this version of the library reads version ${PACKET_VERSION}.`,
     );

@@ -44,6 +44,17 @@ export interface VoiceModel {
   numQuantizers: number;
 }
 
+/** @throws {MimiTypeError} `ERR_INVALID_ARGUMENT` for what is no model. */
+export function checkVoiceModel(where: string, model: VoiceModel): void {
+  const { config, fingerprint, numQuantizers } = model ?? {};
+  const numbers = [config?.samplingRate, config?.frameSize, config?.codebookSize, numQuantizers];
+  if (typeof fingerprint === "string" && numbers.every((value) => Number.isInteger(value) && value! > 0)) return;
+  throw new MimiTypeError(
+    "ERR_INVALID_ARGUMENT",
+    `${where}: model must be a MimiModel, or its config, fingerprint and numQuantizers, got ${describe(model)}.`,
+  );
+}
+
 /** Who decodes, and how long late packets are waited for. */
 export interface VoiceReceiverOptions {
   /** What turns codes into audio; the receiver's own from now on. */
@@ -146,6 +157,8 @@ const LOUD = 0.55, HOLD = 8, FADED = 12;
 const JUMP = HELD / 2;
 /** Frames that wait, beyond those of the greatest delay, before some are left out. */
 const BACKLOG = 6;
+/** Seconds after a packet of a stream in which a hello of the stream before it is one that was under way for long. */
+const STALE = 1;
 /** Seconds in which all packets come too late, before what was known of the network is given up. */
 const PATIENCE = 1;
 /** Frames after which their offsets are trusted more than `startDelay`. */
@@ -174,6 +187,9 @@ export class VoiceReceiver {
   readonly #stats: Omit<VoiceReceiverStats, "network" | "delay" | "targetDelay">;
 
   #stream: number | undefined;
+  /** The stream before it; and when this one was accepted, or last heard. */
+  #former: number | undefined;
+  #heardAt = -Infinity;
   /** Codebooks that it has at most. */
   #announced = 0;
   #refusal: InvalidStateError | NotSupportedError | undefined;
@@ -214,6 +230,7 @@ export class VoiceReceiver {
    */
   constructor(model: VoiceModel, options: VoiceReceiverOptions) {
     const where = "VoiceReceiver";
+    checkVoiceModel(where, model);
     checkOptions(where, options, ["decoder", "maxDelay", "minDelay", "startDelay", "late", "repair"]);
     const { decoder, maxDelay = 0.6, minDelay = 0, startDelay = 0.06, late = 0.002, repair = 4 } = options ?? {};
     if (typeof decoder?.decode !== "function") {
@@ -289,12 +306,17 @@ export class VoiceReceiver {
       packets.malformed++;
       return;
     }
-    if (packet.type === "hello") this.#hello(packet);
-    else if (packet.type !== "voice" && packet.type !== "noise") packets.malformed++; // not for this end
+    if (packet.type === "hello") {
+      if (packet.stream === this.#former && time - this.#heardAt < STALE) packets.foreign++;
+      else this.#hello(packet, time);
+    } else if (packet.type !== "voice" && packet.type !== "noise") packets.malformed++; // not for this end
     else if (this.#stream === undefined) packets.unannounced++;
     else if (packet.stream !== this.#stream) packets.foreign++;
     else if (packet.frames.some(({ length }) => length > this.#announced)) packets.malformed++;
-    else this.#take(packet, time);
+    else {
+      this.#heardAt = time;
+      this.#take(packet, time);
+    }
   }
 
   /** A packet for the sender, if it has to be told something: that the stream is accepted or refused. */
@@ -333,12 +355,15 @@ export class VoiceReceiver {
    * The next `n` samples to be heard, between -1 and 1, at the model's rate. Decodes what is needed for that.
    *
    * @param time when the first of them is heard, in seconds. Calls go forward in time, each by about what it took.
-   * @throws {MimiRangeError} for what is no number of samples or no time.
+   * @throws {MimiRangeError} for what is no number of samples, or more than an hour of them; {MimiTypeError} for no time.
    */
   pull(n: number, time: number): Float32Array {
-    const where = "VoiceReceiver.pull";
-    if (!Number.isSafeInteger(n) || n < 0) {
-      throw new MimiRangeError("ERR_OUT_OF_RANGE", `${where}: n must be an integer from 0, got ${describe(n)}.`);
+    const where = "VoiceReceiver.pull", most = 3600 * this.#rate;
+    if (!Number.isInteger(n) || n < 0 || n > most) {
+      throw new MimiRangeError(
+        "ERR_OUT_OF_RANGE",
+        `${where}: n must be an integer from 0 to ${most}, got ${describe(n)}.`,
+      );
     }
     checkTime(where, time);
     const out = new Float32Array(n);
@@ -353,7 +378,7 @@ export class VoiceReceiver {
     return out;
   }
 
-  #hello(hello: HelloPacket): void {
+  #hello(hello: HelloPacket, time: number): void {
     const { fingerprint, config, numQuantizers } = this.#model, { samplingRate, frameSize, codebookSize } = config;
     if (hello.fingerprint !== fingerprint) {
       const what = `the stream is of model ${describe(hello.fingerprint)}, this is ${describe(fingerprint)}.`;
@@ -376,7 +401,9 @@ export class VoiceReceiver {
     }
     this.#announced = hello.codebooks;
     if (hello.stream !== this.#stream) {
+      this.#former = this.#stream;
       this.#stream = hello.stream;
+      this.#heardAt = time;
       this.#begin();
     }
     this.#refusal = undefined;

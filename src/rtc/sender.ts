@@ -27,7 +27,7 @@ import {
   type RefusePacket,
   type ReportPacket,
 } from "./packets.ts";
-import type { VoiceModel } from "./receiver.ts";
+import { checkVoiceModel, type VoiceModel } from "./receiver.ts";
 
 /** The stream, and what its packets repeat. */
 export interface VoiceSenderOptions {
@@ -83,6 +83,7 @@ export class VoiceSender {
   /** @throws {MimiTypeError | MimiRangeError} for what is no model or option. */
   constructor(model: VoiceModel, options: VoiceSenderOptions = {}) {
     const where = "VoiceSender";
+    checkVoiceModel(where, model);
     checkOptions(where, options, ["stream", "redundancy", "falling"]);
     const { stream = 0, redundancy = 0, falling = false } = options;
     checkInteger(where, "options.stream", stream, 0, 255);
@@ -106,6 +107,17 @@ export class VoiceSender {
     return this.#answered;
   }
 
+  /** Why the receiver refused the stream, if it did. */
+  get refusal(): InvalidStateError | NotSupportedError | undefined {
+    return this.#refusal;
+  }
+
+  /** Says again what the stream is, once a second until the receiver answers: who listens now may not have heard it. */
+  announce(): void {
+    this.#answered = false;
+    this.#sinceHello = Infinity;
+  }
+
   /** Frames that went through or were skipped: the time of the next one, in frames. */
   get position(): number {
     return this.#frame;
@@ -118,7 +130,7 @@ export class VoiceSender {
    * @param codes [1, codebooks, 1], at most 32 codebooks.
    * @param time now, in seconds of the clock of {@link receive}.
    * @param activity what was heard in the frame; without it everything is sent as speech.
-   * @throws {MimiTypeError | MimiRangeError} for what are no codes of one frame.
+   * @throws {MimiTypeError | MimiRangeError} for what are no codes of one frame, no time or no activity.
    * @throws {InvalidStateError | NotSupportedError} once the receiver has refused the stream.
    */
   send(codes: AudioCodes, time: number, activity?: Activity): Uint8Array[] {
@@ -138,10 +150,17 @@ export class VoiceSender {
         `${where}: time must be a number of seconds, got ${describe(time)}.`,
       );
     }
+    const { active, level } = activity ?? { active: true, level: 0 };
+    if (typeof active !== "boolean" || typeof level !== "number" || Number.isNaN(level)) {
+      throw new MimiTypeError(
+        "ERR_INVALID_ARGUMENT",
+        `${where}: activity must be { active, level }, as of VoiceActivity, got ${describe(activity)}.`,
+      );
+    }
     checkInteger(where, "redundancy", this.redundancy, 0, MOST_REDUNDANCY);
     const packets: Uint8Array[] = [];
     if (!this.#answered && this.#helloDue()) packets.push(this.#hello());
-    const packet = activity && !activity.active ? this.#pause(activity.level) : this.#speak(data);
+    const packet = active ? this.#speak(data) : this.#pause(level);
     if (packet) {
       packets.push(packet);
       this.#sentAt[this.#frame % SENT] = time;
