@@ -114,6 +114,7 @@ test("another model, and wrong calls", async (browser) => {
     disconnected: "nothing closed",
     channel: "MimiTypeError ERR_INVALID_ARGUMENT",
     source: "MimiTypeError ERR_INVALID_ARGUMENT",
+    silent: "MimiTypeError ERR_INVALID_ARGUMENT",
     foreign: "MimiTypeError ERR_INVALID_ARGUMENT",
     option: "MimiTypeError ERR_INVALID_ARGUMENT",
     quantizers: "MimiRangeError ERR_NUM_QUANTIZERS",

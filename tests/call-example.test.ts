@@ -42,10 +42,15 @@ plain("signalling: a third one is sent away, and does no harm with what it sends
   signal(server);
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
-  const enter = () => new WebSocket(`ws://127.0.0.1:${(server.address() as AddressInfo).port}${SIGNAL_PATH}?room=a`);
+  const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const enter = (origin?: string) => new WebSocket(`ws://${host}${SIGNAL_PATH}?room=a`, { origin });
   const first = enter(), told = once(first, "message");
   await once(first, "open");
-  const second = enter();
+  for (const origin of ["https://elsewhere.example", "null"]) {
+    const [error] = await once(enter(origin), "error");
+    assert.match(error.message, /401/, "a page of another site may not join");
+  }
+  const second = enter(`http://${host}`);
   assert.deepEqual(JSON.parse(String((await told)[0])), { type: "joined", offers: true });
   const third = enter(), full = once(third, "message"), gone = once(third, "close");
   await once(third, "open");

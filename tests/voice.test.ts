@@ -539,7 +539,7 @@ test("what a sender says again, and the refusal of a newer version", () => {
 
 test("reports: what the network does, and how long it takes there and back", () => {
   const rng = random("reports"), receiver = new VoiceReceiver(THIN, { decoder: new SilentDecoder() });
-  const sender = new VoiceSender(THIN, { redundancy: 1 }), loss = gilbert(rng, 0.2, 4);
+  const sender = new VoiceSender(THIN, { stream: 5, redundancy: 1 }), loss = gilbert(rng, 0.2, 4);
   let lost = 0, bursts = 0, before = false;
   for (let n = 0; n < 5000; n++) {
     const packets = sender.send(numbered(n), n * STEP), now = n > 0 && loss();
@@ -559,7 +559,7 @@ test("reports: what the network does, and how long it takes there and back", () 
   const concealed = (lost - bursts) / 5000;
   assert.ok(Math.abs(report.concealed - concealed) < 0.01, `${report.concealed}, ${concealed}`);
   assert.ok(report.jitter < 0.001, `${report.jitter}`);
-  const second = receiver.report(5000 * STEP)!, other = new VoiceSender(THIN);
+  const second = receiver.report(5000 * STEP)!, other = new VoiceSender(THIN, { stream: 5 });
   assert.equal(other.receive(second, 0)!.loss, 0, "a report speaks of what happened since the one before");
   assert.equal(
     sender.receive(second, 5000 * STEP)!.loss,

@@ -108,6 +108,8 @@ class Call {
   #timer: ReturnType<typeof setInterval> | undefined;
   #before = { sentBytes: 0, receivedBytes: 0, at: performance.now() };
   #running = true;
+  /** One channel after the other: the next may open while the first voices are made. */
+  #talking: Promise<void> = Promise.resolve();
 
   static async open(model: MimiModel): Promise<Call> {
     const context = new AudioContext({ latencyHint: "interactive" });
@@ -123,12 +125,15 @@ class Call {
   constructor(model: MimiModel, context: AudioContext, stream: MediaStream) {
     this.#context = context;
     this.#stream = stream;
-    this.#connection = new Connection((channel) => void this.#talk(model, channel).catch(complain));
+    this.#connection = new Connection((channel) => {
+      this.#talking = this.#talking.then(() => this.#talk(model, channel)).catch(complain);
+    });
     this.#timer = setInterval(() => void this.#showFigures().catch(() => {}), 500);
     this.#draw();
   }
 
   async #talk(model: MimiModel, channel: RTCDataChannel): Promise<void> {
+    if (!this.#running) return;
     const lossy = transformChannel(channel, {
       send: (message) => Math.random() < Number(loss.value) / 100 ? undefined : message,
     });

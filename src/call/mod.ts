@@ -1,5 +1,5 @@
 /**
- * Calls at 1.1 kbps: a voice from a track into a channel, and from a channel into a track. docs/call.md explains it.
+ * Calls with codes of 1.1 kbps: a voice from a track into a channel, and from a channel into a track. docs/call.md explains it.
  *
  * ```ts
  * import { MimiModel } from "mimi-audio";

@@ -57,7 +57,7 @@ export class SentVoice extends OutgoingVoice<SentVoiceEvents> {
       this.node.addEventListener("error", ({ error }) => this.fail(error));
       this.#join(source, this.#inputOf(source));
     } catch (error) {
-      super.close();
+      this.close();
       throw error;
     }
     this.#read().catch((error) => this.fail(error));
@@ -163,13 +163,13 @@ function isTrack(source: VoiceSource): source is MediaStreamTrack {
   return source instanceof MediaStreamTrack;
 }
 
-/** @throws {MimiTypeError} for what is neither an audio track nor a node of the context. */
+/** @throws {MimiTypeError} for what is neither an audio track nor a node of the context that gives audio. */
 function checkSource(where: string, source: VoiceSource, context: AudioContext): void {
   if (source instanceof MediaStreamTrack && source.kind === "audio") return;
-  if (source instanceof AudioNode && source.context === context) return;
+  if (source instanceof AudioNode && source.context === context && source.numberOfOutputs > 0) return;
   throw new MimiTypeError(
     "ERR_INVALID_ARGUMENT",
-    `${where}: the source must be an audio track, or a node of the context, got ${describe(source)}.`,
+    `${where}: the source must be an audio track, or a node of the context with an output, got ${describe(source)}.`,
   );
 }
 

@@ -225,6 +225,11 @@ export function streamOf(bytes: Uint8Array): number | undefined {
   return bytes.length < 2 ? undefined : bytes[1];
 }
 
+/** Whether it is one that says what a stream is: hellos of all versions have the same length. */
+export function isHello(bytes: Uint8Array): boolean {
+  return bytes.length === HELLO_BYTES && TYPES[bytes[0] & 7] === "hello";
+}
+
 /** Types by which a receiver answers. */
 const ANSWERS: readonly Packet["type"][] = ["accept", "refuse", "report"];
 

@@ -24,6 +24,7 @@ import {
   formatRefuse,
   formatReport,
   type HelloPacket,
+  isHello,
   type NoisePacket,
   parsePacket,
   type RefusalReason,
@@ -302,7 +303,8 @@ export class VoiceReceiver {
     try {
       packet = parsePacket(bytes, this.#model.config.codebookSize, this.#bits);
     } catch (error) {
-      if (error instanceof NotSupportedError && this.#stream === undefined) this.#refuse(bytes[1], "version", error);
+      const isNew = error instanceof NotSupportedError && isHello(bytes) && this.#stream === undefined;
+      if (isNew) this.#refuse(bytes[1], "version", error);
       packets.malformed++;
       return;
     }

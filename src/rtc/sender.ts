@@ -31,7 +31,7 @@ import { checkVoiceModel, type VoiceModel } from "./receiver.ts";
 
 /** The stream, and what its packets repeat. */
 export interface VoiceSenderOptions {
-  /** Number of the stream, 0 to 255; default 0. A stream that begins anew takes another one. */
+  /** Number of the stream, 0 to 255. A stream that begins anew takes another one, so the default is one of chance. */
   stream?: number;
   /** Earlier frames in each packet, 0 to 7; default 0. Can be changed at any time. */
   redundancy?: number;
@@ -85,7 +85,7 @@ export class VoiceSender {
     const where = "VoiceSender";
     checkVoiceModel(where, model);
     checkOptions(where, options, ["stream", "redundancy", "falling"]);
-    const { stream = 0, redundancy = 0, falling = false } = options;
+    const { stream = Math.floor(256 * Math.random()), redundancy = 0, falling = false } = options;
     checkInteger(where, "options.stream", stream, 0, 255);
     checkInteger(where, "options.redundancy", redundancy, 0, MOST_REDUNDANCY);
     if (typeof falling !== "boolean") {

@@ -269,6 +269,7 @@ export async function refusals(otherSource: string): Promise<Record<string, unkn
     disconnected: `${disconnected} ${third.state}`,
     channel: await failure(() => sendVoice(track, {} as VoiceChannel, { model: model!, context })),
     source: await failure(() => sendVoice({} as MediaStreamTrack, here, { model: model!, context })),
+    silent: await failure(() => sendVoice(context.destination, here, { model: model!, context })),
     foreign: await failure(() => sendVoice(new GainNode(elsewhere), here, { model: model!, context })),
     option: await failure(() => sendVoice(track, here, { model: model!, context, loss: 1 } as never)),
     quantizers: await failure(() => sendVoice(track, here, { model: model!, context, numQuantizers: 99 })),
@@ -288,7 +289,7 @@ export async function refusals(otherSource: string): Promise<Record<string, unkn
 
 const kept: WeakRef<object>[] = [];
 
-/** Calls that come and go, over channels that stay. */
+/** Calls that come and go, over channels that stay; in each of them a frame is heard. */
 export async function manyCalls(n: number): Promise<void> {
   const context = await liveContext(48000),
     { channels: [here, there] } = await connect(),
@@ -296,7 +297,7 @@ export async function manyCalls(n: number): Promise<void> {
   for (let i = 0; i < n; i++) {
     const sent = await sendVoice(track, here, { model: model!, context });
     const received = await receiveVoice(there, { model: model!, context });
-    await seconds(0.02);
+    await new Promise<void>((resolve) => received.addEventListener("frame", () => resolve()));
     for (const end of [sent, received]) {
       end.close();
       kept.push(new WeakRef(end), new WeakRef(end.node));

@@ -109,7 +109,8 @@ export interface Storm {
  * loud the loudest was; a sample that is no number counts as infinitely loud.
  */
 export function storm(rng: Random, { packets, model, receiver, codes }: Storm): { heard: number; loudest: number } {
-  const { config, fingerprint, numQuantizers: codebooks } = model, sender = new VoiceSender(model, { redundancy: 2 });
+  const { config, fingerprint, numQuantizers: codebooks } = model,
+    sender = new VoiceSender(model, { stream: 0, redundancy: 2 });
   const hello = formatHello({ stream: 0, ...config, fingerprint, codebooks });
   const report = { stream: 0, frame: 1, held: 0, loss: 0, burst: 1, concealed: 0, jitter: 0, delay: 0 };
   const kept = [hello, formatAccept(0), formatReport(report)];
