@@ -210,6 +210,16 @@ test("progress, and a load that is aborted", async () => {
     MimiModel.fromPretrained(TINY, { worker: true, signal: AbortSignal.abort() }),
     { name: "AbortError" },
   );
+  const mine = new Error("mine");
+  for (const worker of [false, true]) {
+    const failing = MimiModel.fromPretrained(address, {
+      worker,
+      onProgress() {
+        throw mine;
+      },
+    });
+    await assert.rejects(failing, (error) => error === mine, "what the callback throws ends the load");
+  }
   server.closeAllConnections();
   server.close();
 });

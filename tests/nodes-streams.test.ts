@@ -72,6 +72,16 @@ test("a writer that is held back is aborted at once", async (browser) => {
   assert.equal(reason, "nothing", "the write was done");
 });
 
+test("a writer is held back by what waits, whatever came over a connection before", async (browser) => {
+  const page = await open(browser, false);
+  const never = await page.call("heldBack", 0), before = await page.call("heldBack", 3);
+  assert.ok(never.written > 10 && before.written > 10);
+  assert.ok(
+    before.written <= never.written + 12,
+    `${before.written} frames were taken, ${never.written} by a new node`,
+  );
+});
+
 test("readable.pipeThrough(loss).pipeTo(writable): what comes is played, the pipe ends with its stream", async (browser) => {
   const page = await open(browser, false),
     r = await page.call("piped") as {

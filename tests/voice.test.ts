@@ -524,6 +524,16 @@ test("a hello of the stream before, under way for long, does not bring it back",
   assert.equal(receiver.stats.packets.taken, 21);
 });
 
+test("nothing skipped in a pause changes nothing", () => {
+  const [one, other] = [0, 1].map(() => new VoiceSender(THIN, { stream: 1, redundancy: 2 })),
+    silent = { active: false, level: -60 };
+  for (let n = 0; n < 20; n++) {
+    const activity = n >= 10 && n < 15 ? silent : undefined;
+    if (n === 12) other.skip(0);
+    assert.deepEqual(one.send(numbered(n), n * STEP, activity), other.send(numbered(n), n * STEP, activity));
+  }
+});
+
 test("what a sender says again, and the refusal of a newer version", () => {
   const sender = new VoiceSender(THIN, { stream: 7 }), hellos = () => sender.send(numbered(0), 0).length - 1;
   sender.receive(Uint8Array.of(0x11, 7), 0);

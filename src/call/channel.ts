@@ -11,7 +11,7 @@ export type ChannelEvent = "open" | "message" | "close";
 /**
  * What is used of a channel. An `RTCDataChannel` and a `WebSocket` are channels as they are; `mimi-audio/call` has adapters for
  * others. Messages are `ArrayBuffer`s or views; each carries one packet, of at most some 350 bytes. They may be lost, come
- * twice or in another order. Several ends may share a channel: each takes what is meant for it.
+ * twice or in another order. One voice each way goes over a channel; each end takes what is meant for it.
  */
 export interface VoiceChannel {
   /** Sends a message, or loses it. */

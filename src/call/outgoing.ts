@@ -7,7 +7,7 @@ import { type AudioCodes, toAudioCodes } from "../core/codes.ts";
 import { describe, MimiRangeError, MimiTypeError } from "../core/errors.ts";
 import { VoiceActivity } from "../rtc/activity.ts";
 import { adapt } from "../rtc/adapt.ts";
-import { isForSender, MOST_CODEBOOKS } from "../rtc/packets.ts";
+import { isForSender, MOST_CODEBOOKS, streamOf } from "../rtc/packets.ts";
 import { checkVoiceModel, type VoiceModel } from "../rtc/receiver.ts";
 import { type VoiceReport, VoiceSender, type VoiceSenderOptions } from "../rtc/sender.ts";
 import type { VoiceChannel } from "./channel.ts";
@@ -143,7 +143,7 @@ export class OutgoingVoice<Events extends OutgoingVoiceEvents = OutgoingVoiceEve
   }
 
   protected take(packet: Uint8Array): boolean {
-    if (!isForSender(packet)) return false;
+    if (!isForSender(packet) || streamOf(packet) !== this.#stream) return false;
     if (this.state === "failed") return true; // an answer to what was sent before changes nothing
     let report;
     try {

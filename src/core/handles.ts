@@ -190,7 +190,9 @@ abstract class StreamSession<S extends Session = Session> {
     if (snapshot?.kind !== part) {
       throw new MimiTypeError(
         "ERR_INVALID_ARGUMENT",
-        `${where}: expected a snapshot of an ${part}, got ${describe(snapshot?.kind ?? snapshot)}.`,
+        `${where}: expected a snapshot of ${part === "encoder" ? "an" : "a"} ${part}, got ${
+          describe(snapshot?.kind ?? snapshot)
+        }.`,
       );
     }
     if (snapshot.fingerprint !== fingerprint) {

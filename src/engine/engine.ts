@@ -40,6 +40,8 @@ export class Engine {
   /** Loads the same model again. */
   #reload: () => Promise<unknown> = () => Promise.resolve();
   #restarting: Promise<void> | undefined;
+  /** Ends a worker that is still starting when the model is closed. */
+  readonly #closing = new AbortController();
 
   private constructor(workerOptions: WorkerOptions) {
     this.#workerOptions = workerOptions;
@@ -116,7 +118,7 @@ export class Engine {
   restart(): Promise<void> {
     const start = async () => {
       if (!this.#over) return;
-      if (!this.#closed) await this.#start();
+      if (!this.#closed) await this.#start(this.#closing.signal);
       if (this.#closed) throw this.#over;
       try {
         await this.#reload();
@@ -144,7 +146,9 @@ export class Engine {
     if (this.#closed) return;
     this.#closed = true;
     this.#worker?.terminate();
-    this.#end(new InvalidStateError("ERR_INVALID_STATE", "the model is closed."));
+    const error = new InvalidStateError("ERR_INVALID_STATE", "the model is closed.");
+    this.#closing.abort(error);
+    this.#end(error);
     for (const report of [...this.ends]) report();
   }
 
@@ -213,11 +217,18 @@ export class Engine {
     if (!("id" in message)) return;
     const waiting = this.#waiting.get(message.id);
     if (!waiting) return;
-    if ("progress" in message) return waiting.onProgress?.(message.progress);
+    let failure: { error: unknown } | undefined;
+    if ("progress" in message) {
+      try {
+        return waiting.onProgress?.(message.progress);
+      } catch (error) {
+        failure = { error }; // as without a worker
+      }
+    } else if ("error" in message) failure = { error: errorFromData(message.error) };
     this.#waiting.delete(message.id);
     if (this.#waiting.size === 0) this.#worker!.busy(false);
-    if ("error" in message) waiting.reject(errorFromData(message.error));
-    else waiting.resolve(message.result);
+    if (failure) waiting.reject(failure.error);
+    else waiting.resolve((message as { result: unknown }).result);
   }
 }
 

@@ -35,7 +35,7 @@ export interface MimiDecoderNodeOptions {
 
 /** What became of everything, in samples of the context and in frames. */
 export interface DecoderStats {
-  /** Samples out: played, silence because the buffer ran dry, and silence because nothing was to be played. */
+  /** Samples that were played. */
   playedSamples: number;
   /** Samples of silence because the buffer ran dry. */
   underrunSamples: number;
@@ -45,7 +45,7 @@ export interface DecoderStats {
   droppedSamples: number;
   /** How often the buffer ran dry. */
   underruns: number;
-  /** Frames that came, that were decoded, and that were thrown away before. */
+  /** Frames that came. */
   receivedFrames: number;
   /** Frames that were decoded. */
   decodedFrames: number;
@@ -84,7 +84,7 @@ export class DecoderCore extends NodeCore<ToDecoderTask, FromDecoderTask> {
   #writable: WritableStream<DecoderInput> | undefined;
   /** Frames that this side sent to the task, and what became of all that the task has. */
   #sent = 0;
-  #task = { received: 0, decoded: 0, dropped: 0 };
+  #task = { enqueued: 0, received: 0, decoded: 0, dropped: 0 };
   #counts: PlayoutCounts = { ...NOTHING };
   /** What tasks and playouts before these had. */
   #before: DecoderStats = { ...NO_STATS };
@@ -112,7 +112,7 @@ export class DecoderCore extends NodeCore<ToDecoderTask, FromDecoderTask> {
   protected start(): void {
     const { receivedFrames, decodedFrames, droppedFrames } = this.stats;
     Object.assign(this.#before, { receivedFrames, decodedFrames, droppedFrames });
-    this.#task = { received: 0, decoded: 0, dropped: 0 };
+    this.#task = { enqueued: 0, received: 0, decoded: 0, dropped: 0 };
     this.#sent = 0;
     const { link, transfer } = this.attach();
     this.node.port.postMessage(
@@ -150,9 +150,8 @@ export class DecoderCore extends NodeCore<ToDecoderTask, FromDecoderTask> {
   }
 
   get bufferedFrames(): number {
-    const { decoded, dropped } = this.#task, gone = (this.#counts.played + this.#counts.dropped) / this.#frame;
-    const received = Math.max(this.#task.received, this.#sent);
-    return Math.max(0, received - dropped - decoded) + Math.max(0, decoded - gone);
+    const { decoded } = this.#task, gone = (this.#counts.played + this.#counts.dropped) / this.#frame;
+    return Math.max(0, this.#ahead()) + Math.max(0, decoded - gone);
   }
 
   get latency(): number {
@@ -219,9 +218,10 @@ export class DecoderCore extends NodeCore<ToDecoderTask, FromDecoderTask> {
     }, { highWaterMark: 1 });
   }
 
-  /** Frames that were sent and neither decoded nor dropped. */
+  /** Frames on their way to the task, and those that it has neither decoded nor dropped. */
   #ahead(): number {
-    return this.#sent - this.#task.decoded - this.#task.dropped;
+    const { enqueued, received, decoded, dropped } = this.#task;
+    return this.#sent - enqueued + received - decoded - dropped;
   }
 
   end(): Promise<void> {

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { checkOptions, describe, MimiRangeError, NotSupportedError } from "../core/errors.ts";
+import { checkOptions, describe, MimiRangeError, MimiTypeError, NotSupportedError } from "../core/errors.ts";
 import type { MimiModel } from "../core/model.ts";
 import { CodecCore, type CodecStats } from "./codec.ts";
 import { DecoderCore, type DecoderInput, type DecoderStats, type MimiDecoderNodeOptions } from "./decoder.ts";
@@ -21,7 +21,7 @@ import {
 import { registrationOf, type WorkletContext, wrongModule } from "./register.ts";
 import { timingOf } from "./timing.ts";
 
-/** Those of any audio node, such as `channelCount`, and: */
+/** Those of any audio node, such as `channelCount`, whose values the browser checks and refuses with errors of its own; and: */
 export interface MimiEncoderNodeOptions extends AudioNodeOptions {
   /** Value that the parameter `numQuantizers` begins with: 8, or what the model has if that is less. */
   numQuantizers?: number;
@@ -31,7 +31,7 @@ export interface MimiEncoderNodeOptions extends AudioNodeOptions {
 export interface MimiCodecNodeOptions {
   /** Value that the parameter `numQuantizers` begins with: 8, or what the model has if that is less. */
   numQuantizers?: number;
-  /** Values that the parameters `bypass` and `loss` begin with: 0. */
+  /** Value that the parameter `bypass` begins with: 0. */
   bypass?: number;
   /** Value that the parameter `loss` begins with: 0. */
   loss?: number;
@@ -534,6 +534,9 @@ export function nativeNode<Name extends keyof NativeNodes>(name: Name): NativeNo
       const made = make();
       if (made) return Reflect.construct(made, args, newTarget === proxy ? made : newTarget);
       throw new NotSupportedError(`${name}: this runtime has no AudioWorkletNode; give one to defineMimiNodes().`);
+    },
+    apply() {
+      throw new MimiTypeError("ERR_INVALID_ARGUMENT", `${name}: it is a class; write new ${name}().`);
     },
     // Of a function, not of a class: the prototype of a class must not be answered otherwise. On a server it stands for the
     // class, so that modules which extend it can be imported.

@@ -23,7 +23,7 @@ import { timingOf } from "./timing.ts";
 export interface EncodedFrame {
   /** [1, codebooks, 1] */
   codes: AudioCodes;
-  /** Frames since the node began to listen; grows by more than 1 where some were lost. */
+  /** Frames since the node began to listen, or since its last `restart()`; grows by more than 1 where some were lost. */
   index: number;
   /** Of its first sample, in microseconds of the context's clock (`currentTime`). */
   timestamp: number;

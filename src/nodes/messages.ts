@@ -196,5 +196,5 @@ export interface CodecTaskStats extends EncoderTaskStats {
 
 /** From a decoder's task to the page. */
 export type FromDecoderTask =
-  | { type: "state"; decoded: number; dropped: number; received: number }
+  | { type: "state"; enqueued: number; received: number; decoded: number; dropped: number }
   | { type: "failed"; error: import("../engine/protocol.ts").ErrorData };

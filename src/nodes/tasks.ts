@@ -149,6 +149,8 @@ class DecoderTask {
   /** Samples that were written, and that the processor has taken. */
   #written = 0;
   #read = 0;
+  /** Frames that the page enqueued; those that came, from the page or an encoder; and what became of these. */
+  #enqueued = 0;
   #received = 0;
   #decoded = 0;
   #dropped = 0;
@@ -172,6 +174,7 @@ class DecoderTask {
   #order(message: ToDecoderTask): void {
     switch (message.type) {
       case "enqueue":
+        this.#enqueued += message.frames.length;
         return this.#enqueue(message.frames);
       case "link":
         message.port.onmessage = ({ data }: MessageEvent<FrameData>) => this.#enqueue([data.codes]);
@@ -271,9 +274,10 @@ class DecoderTask {
     this.#control.postMessage(
       {
         type: "state",
+        enqueued: this.#enqueued,
+        received: this.#received,
         decoded: this.#decoded,
         dropped: this.#dropped,
-        received: this.#received,
       } satisfies FromDecoderTask,
     );
   }

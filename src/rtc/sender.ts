@@ -177,8 +177,9 @@ export class VoiceSender {
    */
   skip(frames: number): void {
     checkInteger("VoiceSender.skip", "frames", frames, 0, Number.MAX_SAFE_INTEGER);
+    if (frames === 0) return;
     this.#frame += frames;
-    if (frames > 0) this.#earlier = [];
+    this.#earlier = [];
     this.#silent = 0;
     this.#sentAt.fill(NaN);
   }

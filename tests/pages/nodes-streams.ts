@@ -120,6 +120,29 @@ export async function aborted(): Promise<{ before: number; after: number; buffer
   return { before, after, bufferedFrames, reason: await write };
 }
 
+/** How many writes are taken while nothing is played, by a decoder that an encoder was connected to before; or by a new one. */
+export async function heldBack(linked: number): Promise<{ written: number }> {
+  const context = await liveContext(24000), decoder = new MimiDecoderNode(context, { mode: "playback" });
+  const encoder = new MimiEncoderNode(context), frame = [Array(8).fill([7])];
+  decoder.connect(context.destination);
+  tone(context).connect(encoder).connect(decoder);
+  await seconds(linked);
+  encoder.disconnect(decoder);
+  await context.suspend();
+  decoder.clear();
+  const writer = decoder.writable.getWriter();
+  let written = 0;
+  const writing = (async () => {
+    for (; written < 200; written++) await writer.write(frame);
+  })();
+  await seconds(1);
+  const result = { written };
+  decoder.close();
+  await failure(() => writing);
+  await context.close();
+  return result;
+}
+
 /** encoder.readable -> every third frame is lost -> decoder.writable, until the encoder is closed. */
 export async function piped(): Promise<Record<string, unknown>> {
   const context = await liveContext(24000),
