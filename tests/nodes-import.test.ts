@@ -13,12 +13,21 @@ test("importing, extending and asking for the class do not throw; making a node 
     class Mine extends Node {}
     assert.throws(() => new Node(context), NotSupportedError);
     assert.throws(() => new Mine(context), NotSupportedError);
+    assert.throws(() => (Node as unknown as (context: AudioContext) => void)(context), {
+      code: "ERR_INVALID_ARGUMENT",
+      message: /write new Mimi/,
+    });
   }
+  assert.throws(() => defineMimiNodes(undefined as never), NotSupportedError);
 });
 
 test("a context without audioWorklet, and one that was not registered", async () => {
   const model = await MimiModel.fromPretrained(testPath("models/tiny-hf"), { worker: true });
   await assert.rejects(registerMimi({ sampleRate: 24000 }, { model }), NotSupportedError);
+  const addModule = () => Promise.resolve();
+  for (const context of [null, 5, "x"]) {
+    await assert.rejects(registerMimi(context as never, { model, addModule }), { code: "ERR_INVALID_ARGUMENT" });
+  }
   model.close();
   await assert.rejects(registerMimi({ sampleRate: 24000 }, { model }), { code: "ERR_INVALID_STATE" });
   class Base extends EventTarget {

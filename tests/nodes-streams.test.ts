@@ -72,6 +72,12 @@ test("a writer that is held back is aborted at once", async (browser) => {
   assert.equal(reason, "nothing", "the write was done");
 });
 
+test("a writer is aborted while its stream is played to its end: no more of it is heard", async (browser) => {
+  const page = await open(browser, false), { before, after, bufferedFrames } = await page.call("abortedWhileClosing");
+  assert.ok(after < before + 12, `${after - before} of ${36 - before} frames were played after that`);
+  assert.equal(bufferedFrames, 0);
+});
+
 test("a writer is held back by what waits, whatever came over a connection before", async (browser) => {
   const page = await open(browser, false);
   const never = await page.call("heldBack", 0), before = await page.call("heldBack", 3);

@@ -192,8 +192,14 @@ export class DecoderCore extends NodeCore<ToDecoderTask, FromDecoderTask> {
   }
 
   get writable(): WritableStream<DecoderInput> {
+    let closing = false;
     return this.#writable ??= new WritableStream<DecoderInput>({
-      start: ({ signal }) => signal.addEventListener("abort", () => this.#wake()),
+      start: ({ signal }) =>
+        signal.addEventListener("abort", () => {
+          // A stream that is closing hears of it here only; what it waits for is over then.
+          if (closing && !this.failed && !this.closed) this.clear();
+          this.#wake();
+        }),
       write: async (input, { signal }) => {
         try {
           this.enqueue(input);
@@ -208,6 +214,7 @@ export class DecoderCore extends NodeCore<ToDecoderTask, FromDecoderTask> {
         }
       },
       close: () => {
+        closing = true;
         this.#writable = undefined; // a stream that was closed cannot be written to; the next one can
         return this.end();
       },

@@ -262,8 +262,17 @@ const FADE = 0.005;
  * import { AudioContext, AudioWorkletNode } from "standardized-audio-context";
  * const { MimiCodecNode } = defineMimiNodes(AudioWorkletNode!);
  * ```
+ *
+ * @throws {NotSupportedError} for what is no class: standardized-audio-context has none where the browser has none.
  */
 export function defineMimiNodes<Base extends NodeConstructor>(AudioWorkletNode: Base): MimiNodes<Base> {
+  if (typeof AudioWorkletNode !== "function") {
+    throw new NotSupportedError(
+      `defineMimiNodes: AudioWorkletNode must be a class, got ${
+        describe(AudioWorkletNode)
+      }; browsers have it in secure contexts only.`,
+    );
+  }
   class MimiEncoderNode extends (AudioWorkletNode as NodeConstructor) implements MimiEncoder {
     // deno-lint-ignore constructor-super -- it is called, inside try
     constructor(context: WorkletContext, options: MimiEncoderNodeOptions = {}) {

@@ -125,6 +125,12 @@ export async function registerMimi(context: WorkletContext, options: RegisterOpt
         "context of standardized-audio-context needs the option addModule: addAudioWorkletModule.",
     );
   }
+  if (typeof context !== "object" || context === null) {
+    throw new MimiTypeError(
+      "ERR_INVALID_ARGUMENT",
+      `${where}: context must be an audio context, got ${describe(context)}.`,
+    );
+  }
   let loading = modules.get(context);
   if (!loading) {
     const add = addModule ?? ((context: WorkletContext, url: string) => context.audioWorklet!.addModule(url));

@@ -120,6 +120,25 @@ export async function aborted(): Promise<{ before: number; after: number; buffer
   return { before, after, bufferedFrames, reason: await write };
 }
 
+/** A writer that is aborted while its stream is played to its end. */
+export async function abortedWhileClosing(): Promise<{ before: number; after: number; bufferedFrames: number }> {
+  const context = await liveContext(24000), decoder = new MimiDecoderNode(context, { mode: "playback" });
+  decoder.connect(context.destination);
+  const writer = decoder.writable.getWriter();
+  const playing = new Promise((resolve) => decoder.addEventListener("playing", resolve));
+  await writer.write(Array.from({ length: 4 }, () => Array(36).fill(7)));
+  const closed = writer.close();
+  await playing;
+  await seconds(0.3);
+  const before = decoder.playedFrames;
+  await Promise.all([writer.abort(), closed]);
+  await seconds(0.2);
+  const { playedFrames: after, bufferedFrames } = decoder;
+  decoder.close();
+  await context.close();
+  return { before, after, bufferedFrames };
+}
+
 /** How many writes are taken while nothing is played, by a decoder that an encoder was connected to before; or by a new one. */
 export async function heldBack(linked: number): Promise<{ written: number }> {
   const context = await liveContext(24000), decoder = new MimiDecoderNode(context, { mode: "playback" });
