@@ -32,7 +32,7 @@ for (const how of ["context", "model", "node"] as const) {
       clear: INVALID,
       connect: INVALID,
       make: how === "node" ? "" : INVALID,
-      register: how === "model" ? INVALID : "",
+      register: how === "node" ? "" : INVALID,
       neverRead: true,
       errors: [],
     });
@@ -57,6 +57,13 @@ test("restart() with another model where the old one was: refused, until the old
     back: "nothing",
     codes: 8,
   });
+});
+
+test("restart() of a model that is closed meanwhile: refused, and nobody waits", async (browser) => {
+  const { page } = await open(browser);
+  await letKill(page);
+  await page.call("load", "/mini/");
+  assert.deepEqual(await page.call("closedInRestart"), { restarts: [INVALID, INVALID], later: INVALID, done: true });
 });
 
 for (const isolated of [true, false]) {

@@ -89,7 +89,8 @@ const registrations = new WeakMap<WorkletContext, Registration | OfflineRegistra
  * An offline context works in the same way; its worklet runs the codec itself.
  *
  * @throws {MimiTypeError} for an option that is not usable.
- * @throws {InvalidStateError} for a model that is closed or, in a live context, does not run in a worker.
+ * @throws {InvalidStateError} for a context that is closed, and for a model that is or, in a live context, does not run in a
+ *   worker.
  * @throws {NotSupportedError} where the context has no audio worklet: browsers have it in secure contexts only; and for an
  *   offline context, where the model's backend is not wasm.
  * @throws {EngineError} `ERR_WORKLET` where the module cannot be loaded.
@@ -131,6 +132,7 @@ export async function registerMimi(context: WorkletContext, options: RegisterOpt
       `${where}: context must be an audio context, got ${describe(context)}.`,
     );
   }
+  checkContextOpen(where, context);
   let loading = modules.get(context);
   if (!loading) {
     const add = addModule ?? ((context: WorkletContext, url: string) => context.audioWorklet!.addModule(url));
@@ -212,9 +214,7 @@ export function registrationOf(
   context: WorkletContext,
   ...parts: ("encoder" | "decoder")[]
 ): Registration | OfflineRegistration {
-  if (context?.state === "closed") {
-    throw new InvalidStateError("ERR_INVALID_STATE", `${where}: the context is closed.`);
-  }
+  checkContextOpen(where, context);
   const registration = registrations.get(context);
   if (registration) {
     checkModelOpen(where, registration.model);
@@ -231,6 +231,12 @@ export function registrationOf(
     "ERR_INVALID_STATE",
     `${where}: the context is not ready; await registerMimi(context, { model }) before.`,
   );
+}
+
+function checkContextOpen(where: string, context: WorkletContext): void {
+  if (context?.state === "closed") {
+    throw new InvalidStateError("ERR_INVALID_STATE", `${where}: the context is closed.`);
+  }
 }
 
 function checkModelOpen(where: string, { closed }: MimiModel): void {

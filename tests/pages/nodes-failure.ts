@@ -1,7 +1,19 @@
 /** What tests ask of nodes that fail, or whose context or model goes away, in a page. */
 import { MimiModel } from "../../mod.ts";
 import { MimiDecoderNode, MimiEncoderNode, registerMimi } from "../../src/nodes/mod.ts";
-import { errorsOf, failure, liveContext, load, model, pack, Recording, seconds, tone } from "./audio.ts";
+import {
+  errorsOf,
+  failure,
+  liveContext,
+  load,
+  model,
+  pack,
+  Recording,
+  seconds,
+  settled,
+  tone,
+  until,
+} from "./audio.ts";
 
 export { load };
 
@@ -15,9 +27,9 @@ declare const globalThis: {
   replace(path: string, by: string): Promise<void>;
 };
 
-/** An error's name and code where a node tells of one; within 5 s. */
+/** An error's name and code where a node tells of one. */
 async function told(errors: string[]): Promise<string> {
-  for (let i = 0; i < 50 && errors.length === 0; i++) await seconds(0.1);
+  await until(() => errors.length > 0);
   return errors.map((error) => error.split(":")[0]).join();
 }
 
@@ -47,7 +59,7 @@ export async function over(how: "context" | "model" | "node"): Promise<Record<st
     clear: await failure(() => decoder.clear()),
     connect: await failure(() => encoder.connect(decoder)),
     make: how === "node" ? "" : await failure(() => new MimiDecoderNode(context)),
-    register: how === "model" ? await failure(() => registerMimi(context, { model: model! })) : "",
+    register: how === "node" ? "" : await failure(() => registerMimi(context, { model: model! })),
     neverRead: (await late.readable.getReader().read()).done,
     errors: errors.flat(),
   };
@@ -64,7 +76,7 @@ export async function hardRestart(): Promise<Record<string, unknown>> {
   const writer = decoder.writable.getWriter();
   decoder.enqueue(Array.from({ length: 8 }, () => Array(60).fill(3)));
   const write = failure(() => writer.write([[1]])), end = failure(() => decoder.end());
-  await seconds(1);
+  await until(() => decoder.playedFrames > 6);
   await globalThis.kill();
   const first = await told(errors[0]), at = context.currentTime;
   const before = decoder.stats;
@@ -80,9 +92,10 @@ export async function hardRestart(): Promise<Record<string, unknown>> {
   await Promise.all([encoder.restart(), decoder.restart(), decoder.restart()]);
   const resumed = context.currentTime, writable = decoder.writable.getWriter();
   await writable.write(Array.from({ length: 8 }, () => [5, 6, 7]));
-  await seconds(1.5);
+  await until(() => decoder.stats.playedSamples > before.playedSamples + 4 * 1920);
   const { from, tracks: [track] } = await recording.stop();
-  await seconds(0.2);
+  await context.suspend();
+  await settled(() => decoder.stats.playedSamples);
   const after = decoder.stats, out = after.playedSamples + after.underrunSamples + after.idleSamples;
   const result = {
     first,
@@ -118,6 +131,22 @@ export async function changedModel(): Promise<{ changed: string; back: string; c
   encoder.close();
   await context.close();
   return { changed, back, codes: value!.codes.data.length };
+}
+
+/** The worker dies, and while a new one starts the model is closed. */
+export async function closedInRestart(): Promise<{ restarts: string[]; later: string; done: boolean }> {
+  const context = await liveContext(24000), encoder = new MimiEncoderNode(context), errors = errorsOf(encoder);
+  const decoder = new MimiDecoderNode(context), reader = encoder.readable.getReader();
+  tone(context).connect(encoder).connect(decoder);
+  await globalThis.kill();
+  await told(errors);
+  const restarts = [encoder, decoder].map((node) => failure(() => node.restart()));
+  model!.close();
+  let done = false;
+  while (!done) done = (await reader.read()).done;
+  const result = { restarts: await Promise.all(restarts), later: await failure(() => encoder.restart()), done };
+  await context.close();
+  return result;
 }
 
 /** A worklet that throws while it loads, and one whose processors do; then the right one. */
@@ -184,8 +213,7 @@ export async function plays(options: { workletUrl?: string; blob?: boolean } = {
   const context = await liveContext(24000, options), encoder = new MimiEncoderNode(context);
   const decoder = new MimiDecoderNode(context);
   tone(context).connect(encoder).connect(decoder).connect(context.destination);
-  await new Promise((resolve) => decoder.addEventListener("playing", resolve));
-  await seconds(0.3);
+  await until(() => decoder.stats.playedSamples > 0);
   const { playedSamples } = decoder.stats;
   await context.close();
   return playedSamples;
