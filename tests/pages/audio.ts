@@ -38,7 +38,35 @@ export class Recording {
   }
 }
 
+/** The channels of a node's output, each of them as a node. */
+export function sidesOf(context: BaseAudioContext, node: AudioNode, n: number): AudioNode[] {
+  const splitter = new ChannelSplitterNode(context, { numberOfOutputs: n });
+  node.connect(splitter);
+  return Array.from({ length: n }, (_, c) => {
+    const side = new GainNode(context);
+    splitter.connect(side, c);
+    return side;
+  });
+}
+
 export const seconds = (n: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, n * 1000));
+
+/** Waits for what a test is about to happen; where it does not within 30 s, the test sees that. */
+export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  for (const end = performance.now() + 30_000; performance.now() < end && !(await condition());) await seconds(0.05);
+}
+
+/** A figure that has stood still for half a second. */
+export async function settled(figure: () => number | Promise<number>): Promise<number> {
+  let last = await figure(), still = 0;
+  await until(async () => {
+    const now = await figure();
+    still = now === last ? still + 1 : 0;
+    last = now;
+    return still === 10;
+  });
+  return last;
+}
 
 /** Of all nodes of a test. */
 export let model: MimiModel | undefined;

@@ -8,7 +8,7 @@ import {
 } from "../../src/call/mod.ts";
 import type { VoiceReport } from "../../src/rtc/mod.ts";
 import { dropper } from "../support/drops.ts";
-import { failure, liveContext, load, model, pack, Recording, seconds } from "./audio.ts";
+import { failure, liveContext, load, model, pack, Recording, seconds, until } from "./audio.ts";
 
 export { load };
 
@@ -131,10 +131,6 @@ export async function talk(n: number): Promise<Heard & { states: string[][]; rep
   return { track: pack(track), packets, stats, states: said, report };
 }
 
-async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  for (let i = 0; i < 100 && !(await condition()); i++) await seconds(0.1);
-}
-
 /** Mute, another device, a context that sleeps, a track that ends, another connection, the other side gone. */
 export async function life(): Promise<Record<string, unknown>> {
   const context = await liveContext(48000), ear = await liveContext(48000), first = await connect();
@@ -154,9 +150,12 @@ export async function life(): Promise<Record<string, unknown>> {
   await until(() => (loud = Math.max(loud, loudness())) > 0.02 && sent.state === "connected");
   track.enabled = false;
   await until(() => sent.muted);
-  await seconds(0.6); // what was said before is heard
-  const bytes = sent.traffic.sentBytes, hushed = loudness();
+  await seconds(0.6);
+  let hushed = 1;
+  await until(() => (hushed = loudness()) < 0.005); // what was said before is heard
+  const bytes = sent.traffic.sentBytes;
   await seconds(1);
+  hushed = Math.max(hushed, loudness());
   const mutedBytes = sent.traffic.sentBytes - bytes, mutedState = sent.state;
   track.enabled = true;
   await until(() => !sent.muted);
@@ -167,8 +166,8 @@ export async function life(): Promise<Record<string, unknown>> {
   const before = sent.traffic.sentPackets;
   // The listener's context sleeps: the call goes on.
   await ear.suspend();
-  await seconds(1.2);
-  const slept = (await received.getStats()).unheardSamples;
+  let slept = 0;
+  await until(async () => (slept = (await received.getStats()).unheardSamples) > 24000);
   await ear.resume();
   await seconds(0.4);
   const afterSleep = await received.getStats(),

@@ -1,7 +1,20 @@
 /** What tests ask of streams of frames, and of the channels and stretches of an encoder's input, in a page. */
 import { AudioCodes } from "../../mod.ts";
 import { type EncodedFrame, MimiDecoderNode, MimiEncoderNode } from "../../src/nodes/mod.ts";
-import { failure, liveContext, load, logEvents, type NodeEvent, pack, Recording, seconds, tone } from "./audio.ts";
+import {
+  failure,
+  liveContext,
+  load,
+  logEvents,
+  type NodeEvent,
+  pack,
+  Recording,
+  seconds,
+  settled,
+  sidesOf,
+  tone,
+  until,
+} from "./audio.ts";
 
 export { load, type NodeEvent };
 
@@ -44,15 +57,7 @@ export async function channels(
   seed: number,
 ): Promise<{ from: number; tracks: string[]; frames: PackedFrame[] }> {
   const context = await liveContext(24000), encoder = new MimiEncoderNode(context), source = noise(context, n, seed);
-  const sides = [source, encoder].flatMap((node) => {
-    const splitter = new ChannelSplitterNode(context, { numberOfOutputs: n });
-    node.connect(splitter);
-    return Array.from({ length: n }, (_, c) => {
-      const side = new GainNode(context);
-      splitter.connect(side, c);
-      return side;
-    });
-  });
+  const sides = [source, encoder].flatMap((node) => sidesOf(context, node, n));
   const recording = new Recording(context, sides);
   source.connect(encoder);
   await seconds(0.3);
@@ -95,7 +100,7 @@ export async function readers(): Promise<{ at: number; first: number; waiting: n
   for (const end = Date.now() + 300; Date.now() < end;); // nothing arrives meanwhile
   void before.cancel();
   const at = context.currentTime * 1e6, reader = encoder.readable.getReader(), first = await reader.read();
-  await seconds(0.7);
+  await until(async () => (await encoder.getStats()).queuedFrames >= 8);
   const { queuedFrames } = await encoder.getStats(), rest: number[] = [];
   encoder.close();
   for (let frame; !(frame = await reader.read()).done;) rest.push(frame.value.index);
@@ -110,11 +115,10 @@ export async function aborted(): Promise<{ before: number; after: number; buffer
   const writer = decoder.writable.getWriter();
   const write = failure(() => writer.write(Array.from({ length: 4 }, () => Array(100).fill(7))));
   await new Promise((resolve) => decoder.addEventListener("playing", resolve));
-  await seconds(0.2);
+  await until(() => decoder.playedFrames > 2);
   const before = decoder.playedFrames;
   await writer.abort();
-  await seconds(0.2);
-  const { playedFrames: after, bufferedFrames } = decoder;
+  const after = await settled(() => decoder.playedFrames), { bufferedFrames } = decoder;
   decoder.close();
   await context.close();
   return { before, after, bufferedFrames, reason: await write };
@@ -129,11 +133,10 @@ export async function abortedWhileClosing(): Promise<{ before: number; after: nu
   await writer.write(Array.from({ length: 4 }, () => Array(36).fill(7)));
   const closed = writer.close();
   await playing;
-  await seconds(0.3);
+  await until(() => decoder.playedFrames > 3);
   const before = decoder.playedFrames;
   await Promise.all([writer.abort(), closed]);
-  await seconds(0.2);
-  const { playedFrames: after, bufferedFrames } = decoder;
+  const after = await settled(() => decoder.playedFrames), { bufferedFrames } = decoder;
   decoder.close();
   await context.close();
   return { before, after, bufferedFrames };
@@ -154,7 +157,7 @@ export async function heldBack(linked: number): Promise<{ written: number }> {
   const writing = (async () => {
     for (; written < 200; written++) await writer.write(frame);
   })();
-  await seconds(1);
+  await settled(() => written);
   const result = { written };
   decoder.close();
   await failure(() => writing);
@@ -181,10 +184,10 @@ export async function piped(): Promise<Record<string, unknown>> {
     },
   });
   const pipe = encoder.readable.pipeThrough(loss).pipeTo(decoder.writable);
-  await seconds(2);
+  await until(() => sent > 12 && lost > 6);
   encoder.close();
   await pipe;
-  await seconds(0.2);
+  await settled(() => decoder.stats.playedSamples);
   const { stats } = decoder, again = decoder.writable.getWriter();
   await again.write(AudioCodes.fromFrames([[1, 2, 3]]));
   await again.close();
@@ -204,7 +207,7 @@ export async function burst(frames: number[][]): Promise<Record<string, unknown>
   const context = await liveContext(24000), decoder = new MimiDecoderNode(context), events = logEvents(decoder);
   decoder.connect(context.destination);
   decoder.enqueue(AudioCodes.fromFrames(frames));
-  await seconds(2);
+  await until(() => decoder.stats.underruns > 0 && decoder.bufferedFrames === 0);
   decoder.enqueue(AudioCodes.fromFrames(frames.slice(0, 3)));
   await decoder.end();
   const order: number[] = [], ends: Promise<unknown>[] = [];
@@ -213,7 +216,7 @@ export async function burst(frames: number[][]): Promise<Record<string, unknown>
     ends.push(decoder.end().then(() => order.push(i)));
   }
   await Promise.all(ends);
-  await seconds(0.2);
+  await settled(() => decoder.stats.playedSamples);
   const { stats, bufferedFrames } = decoder;
   decoder.close();
   await context.close();
@@ -237,7 +240,7 @@ export async function clears(sampleRate: number): Promise<Record<string, unknown
   const early = ends;
   decoder.enqueue(codes(10));
   await decoder.end();
-  await seconds(0.2);
+  await settled(() => decoder.stats.playedSamples);
   const { stats, playedFrames, bufferedFrames } = decoder,
     [ended] = events.filter(({ type }) => type === "ended").slice(-1);
   const [playing] = events.filter(({ type }) => type === "playing").slice(-1);

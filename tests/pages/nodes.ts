@@ -20,7 +20,10 @@ import {
   peak,
   Recording,
   seconds,
+  settled,
+  sidesOf,
   tone,
+  until,
 } from "./audio.ts";
 
 export { load, type NodeEvent };
@@ -105,14 +108,17 @@ export async function reading(): Promise<unknown> {
   await seconds(0.5);
   const before = (await encoder.getStats()).frames, reader = encoder.readable.getReader();
   const first = await reader.read(), started = context.currentTime;
-  await seconds(3);
+  await until(async () => (await encoder.getStats()).droppedFrames >= 5);
+  const coded = async () => (await encoder.getStats()).frames;
+  await context.suspend(); // no frame more, while these are read
+  await settled(coded);
   const stats = await encoder.getStats(), rest: EncodedFrame[] = [];
   for (let i = 0; i < stats.queuedFrames; i++) rest.push((await reader.read()).value!);
+  await context.resume();
   await reader.cancel();
-  await seconds(0.3);
-  const cancelled = (await encoder.getStats()).frames;
+  const cancelled = await settled(coded);
   await seconds(0.5);
-  const later = (await encoder.getStats()).frames;
+  const later = await coded();
   encoder.close();
   await context.close();
   return {
@@ -134,7 +140,7 @@ export async function automation(sampleRate: number): Promise<{ change: number; 
   const change = context.currentTime + 0.35;
   encoder.numQuantizers.setValueAtTime(7, change);
   const frames: [number, number][] = [];
-  while (frames.length < 10) {
+  while (frames.length < 100 && (frames.length < 10 || frames[frames.length - 1][1] !== 7)) {
     const { codes, timestamp } = (await reader.read()).value!;
     frames.push([timestamp, codes.shape[1]]);
   }
@@ -163,7 +169,7 @@ export async function playback(streams: number[][][], how: "enqueue" | "writable
     await decoder.end();
   }
   const { from, tracks: [track] } = await recording.stop();
-  await seconds(0.2);
+  await settled(() => decoder.stats.playedSamples);
   const { stats, playedFrames, bufferedFrames } = decoder;
   decoder.close();
   await context.close();
@@ -176,12 +182,11 @@ export async function bargeIn(first: number[][], second: number[][]): Promise<un
   const events = logEvents(decoder), recording = new Recording(context, [decoder]);
   decoder.enqueue(AudioCodes.fromFrames(first));
   const cut = decoder.end();
-  await seconds(0.8);
+  await until(() => decoder.playedFrames > 6);
   const bufferedBefore = decoder.bufferedFrames;
   decoder.clear({ fade: 0.02 });
   await cut;
-  await seconds(0.4);
-  const playedFrames = decoder.playedFrames, bufferedFrames = decoder.bufferedFrames;
+  const playedFrames = await settled(() => decoder.playedFrames), bufferedFrames = decoder.bufferedFrames;
   decoder.enqueue(AudioCodes.fromFrames(second));
   await decoder.end();
   const { from, tracks: [track] } = await recording.stop();
@@ -199,30 +204,28 @@ export async function wiring(): Promise<unknown> {
   for (const [encoder, decoder] of pairs.slice(0, 3)) source.connect(encoder).connect(decoder);
   pairs[3][0].connect(pairs[3][1]);
   source.connect(pairs[3][0]);
-  await seconds(1.2);
-  const [encoder, decoder] = pairs[0], played = () => decoder.stats.playedSamples;
+  const [encoder, decoder] = pairs[0], frame = 1920;
+  const played = (i = 0) => pairs[i][1].stats.playedSamples;
+  await until(() => pairs.every((_, i) => played(i) > 4 * frame));
   const linked = played();
   encoder.disconnect(decoder);
-  await seconds(0.6);
-  const undone = played();
+  const undone = await settled(() => played());
   await seconds(0.3);
   const still = played() === undone;
   encoder.connect(decoder);
-  await seconds(0.8);
+  await until(() => played() > undone + frame);
   const again = played();
   encoder.disconnect();
-  await seconds(0.6);
-  const silent = played();
+  const silent = await settled(() => played());
   await seconds(0.3);
   const stillSilent = played() === silent;
   await context.suspend();
+  const asleep = await settled(() => played(1));
   await seconds(0.3);
-  const asleep = pairs[1][1].stats.playedSamples;
-  await seconds(0.3);
-  const slept = pairs[1][1].stats.playedSamples === asleep;
+  const slept = played(1) === asleep;
   await context.resume();
-  await seconds(0.8);
-  const awake = pairs[1][1].stats.playedSamples - asleep;
+  await until(() => played(1) > asleep + frame);
+  const awake = played(1) - asleep;
   const { tracks } = await recording.stop(), stats = pairs.map(([, decoder]) => decoder.stats);
   for (const node of pairs.flat()) node.close();
   await context.close();
@@ -328,43 +331,43 @@ export async function death(
   const other = new MimiDecoderNode(context), otherErrors = errorsOf(other);
   source.connect(encoder).connect(decoder);
   const recording = new Recording(context, [encoder, decoder]);
-  await seconds(1);
-  const before = decoder.stats.playedSamples;
+  const played = () => decoder.stats.playedSamples;
+  await until(() => played() > 4 * 1920);
+  const before = played();
   await kill();
-  for (let i = 0; i < 50 && errors[0].length === 0; i++) await seconds(0.1);
+  await until(() => [...errors, otherErrors].every((each) => each.length > 0));
   const refused = [
     await failure(() => decoder.enqueue([[1]])),
     await failure(() => model!.encode(new Float32Array(9))),
   ];
-  await seconds(0.5);
-  const dead = decoder.stats.playedSamples;
+  const dead = await settled(played);
   await Promise.all([encoder.restart(), decoder.restart(), other.restart()]);
-  await seconds(1.5);
-  const after = decoder.stats.playedSamples, { tracks: [, track] } = await recording.stop();
+  await until(() => played() > dead + 4 * 1920);
+  const after = played(), { tracks: [, track] } = await recording.stop();
   const encoded = (await model!.encode(new Float32Array(5000))).audioCodes.shape;
   for (const node of [encoder, decoder, other]) node.close();
   await context.close();
   return { before, dead, after, errors, otherErrors, refused, peak: peak(track), encoded };
 }
 
-/** Two channels through an encoder, one with samples that are no numbers. */
-export async function passThrough(): Promise<{ out: string[]; nonFinite: number }> {
+/** Two channels through an encoder, one with samples that are no numbers: what went in, what came out, and the encoder's count. */
+export async function passThrough(): Promise<{ tracks: string[]; nonFinite: number }> {
   const context = await liveContext(24000), encoder = new MimiEncoderNode(context), n = 24000;
   const buffer = new AudioBuffer({ sampleRate: 24000, numberOfChannels: 2, length: n });
   buffer.copyToChannel(Float32Array.from({ length: n }, (_, i) => Math.sin(i / 17) / 2), 0);
   buffer.copyToChannel(Float32Array.from({ length: n }, (_, i) => i % 4000 === 999 ? NaN : Math.sin(i / 29) / 4), 1);
-  const source = new AudioBufferSourceNode(context, { buffer }), splitter = new ChannelSplitterNode(context);
-  const sides = [0, 1].map(() => new GainNode(context));
+  const source = new AudioBufferSourceNode(context, { buffer });
+  const sides = [source, encoder].flatMap((node) => sidesOf(context, node, 2));
   const recording = new Recording(context, sides), reader = encoder.readable.getReader();
-  source.connect(encoder).connect(splitter);
-  sides.forEach((side, i) => splitter.connect(side, i));
+  source.connect(encoder);
   await Promise.race([reader.read(), seconds(0.3)]);
   const ended = new Promise((resolve) => source.onended = resolve);
   source.start();
   await ended;
-  await seconds(0.5);
-  const { tracks } = await recording.stop(), { nonFiniteSamples } = await encoder.getStats();
+  const counted = async () => (await encoder.getStats()).nonFiniteSamples;
+  await settled(counted);
+  const { tracks } = await recording.stop(), nonFinite = await counted();
   encoder.close();
   await context.close();
-  return { out: tracks.map(pack), nonFinite: nonFiniteSamples };
+  return { tracks: tracks.map(pack), nonFinite };
 }

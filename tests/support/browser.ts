@@ -22,7 +22,7 @@ export interface BrowserOptions {
   microphone?: string;
   /** More arguments for Chromium. */
   args?: string[];
-  /** Milliseconds after which a page that does not answer fails its test; default 2 minutes. */
+  /** Milliseconds after which a test that does not end fails; default 2 minutes. */
   longest?: number;
 }
 
@@ -58,22 +58,56 @@ export interface TestBrowser {
 }
 
 /**
+ * How often a test is tried. A machine that stands still for a second breaks what is live; what is broken fails every time. The
+ * first failure is printed.
+ */
+const TRIES = Number(process.env.MIMI_TRIES ?? 2);
+
+/**
  * A `test` whose bodies run in one Chromium; it starts with the first of them and is skipped by name where there is none, or for
- * another reason that a test gives.
+ * another reason that a test gives. A body that fails is tried once more, from its start.
  */
 export function inBrowser(
   options: BrowserOptions = {},
 ): (name: string, body: (browser: TestBrowser) => Promise<void>, skipped?: string | false) => void {
   let browser: Promise<Browser> | undefined;
   after(async () => await (await browser)?.close());
+  const longest = options.longest ?? 120_000;
   return (name, body, skipped = noBrowser) => {
     const title = `${name}${skipped ? ` (skipped: ${skipped})` : ""}`;
-    test(
-      title,
-      { skip: skipped, timeout: options.longest ?? 120_000 },
-      async () => await run(await (browser ??= launch(options)), body),
-    );
+    test(title, { skip: skipped, timeout: TRIES * longest + 60_000 }, async () => {
+      for (let left = TRIES - 1;; left--) {
+        const running = await (browser ??= launch(options));
+        try {
+          return await limited(running, body, longest);
+        } catch (error) {
+          if (!running.isConnected()) browser = undefined;
+          if (left <= 0) throw error;
+          console.warn(`${name}: once more, after`, error);
+        }
+      }
+    });
   };
+}
+
+/** Runs a body, and closes the browser where that takes too long. */
+async function limited(
+  browser: Browser,
+  body: (browser: TestBrowser) => Promise<void>,
+  longest: number,
+): Promise<void> {
+  let late = false;
+  const timer = setTimeout(() => {
+    late = true;
+    void browser.close();
+  }, longest);
+  try {
+    await run(browser, body);
+  } catch (cause) {
+    throw late ? new Error(`no end within ${longest / 1000} s`, { cause }) : cause;
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 /** Arguments with which peer connections use the machine's own address, and say so. */
@@ -155,7 +189,7 @@ async function run(browser: Browser, body: (browser: TestBrowser) => Promise<voi
     throw error;
   } finally {
     for (const server of servers) await server.close();
-    for (const context of contexts) await context.close();
+    for (const context of contexts) await context.close().catch(() => {}); // with a browser that is gone
   }
 }
 
