@@ -11,7 +11,7 @@ import { nodesSite, unpack } from "./support/nodes-site.ts";
 import { noPeers } from "./support/peers.ts";
 
 type Page = TestPage<typeof import("./pages/call.ts")>;
-const test = inBrowser({ args: LOOPBACK });
+const test = inBrowser({ live: true, args: LOOPBACK });
 if (!noPeers) after(releasePeers);
 
 const mini = await MimiModel.fromPretrained("mini");
@@ -32,8 +32,7 @@ async function assertPageHeard(
 ): Promise<void> {
   const bytes = packets.map((packet) => new Uint8Array(unpack(packet)));
   const result = await assertHeard(mini, new Float32Array(unpack(track)), bytes, stats);
-  if (!result) return console.log(`this machine was too slow: ${JSON.stringify(stats.frames)}; only counted`);
-  console.log(`${result.found} of ${result.all} pieces bit for bit, ${stats.underruns} underruns`);
+  if (result) console.log(`${result.found} of ${result.all} pieces bit for bit, ${stats.underruns} underruns`);
 }
 
 for (const isolated of [true, false]) {
@@ -82,7 +81,7 @@ test("mute, another device, sleep, reconnection, a peer that vanishes", async (b
   assert.ok(r.loud > 0.02 && r.hushed < 0.005, `heard ${r.loud}, muted ${r.hushed}`);
   assert.ok(r.mutedBytes < 60, `${r.mutedBytes} bytes in a second of silence`);
   assert.deepEqual([r.mutedState, r.asleepState], ["connected", "connected"]);
-  assert.ok(r.slept > 12000, `${r.slept} samples passed unheard`);
+  assert.ok(r.slept > 24000, `${r.slept} samples passed unheard`);
   assert.ok(r.delayAfterSleep < 1, `${r.delayAfterSleep} s of delay are left of the sleep`);
   assert.ok(r.sentMeanwhile > 5, `${r.sentMeanwhile} packets`);
   assert.equal(r.closed, "InvalidStateError ERR_INVALID_STATE");
@@ -145,6 +144,7 @@ test("Chromium to Node and back: each hears what came, bit for bit", async (brow
   await p.page.exposeFunction("candidate", (candidate: RTCIceCandidateInit) => {
     void accepted.then(() => peer.addCandidate(candidate));
   });
+  const ends: (() => void)[] = [() => peer.close()];
   try {
     const offer = await peer.offer();
     await peer.accept(await p.call("answer", offer));
@@ -153,7 +153,8 @@ test("Chromium to Node and back: each hears what came, bit for bit", async (brow
     const channel = await peer.opened, packets: Uint8Array[] = [];
     channel.addEventListener("message", ({ data }) => packets.push(new Uint8Array(data)));
     const outgoing = new OutgoingVoice(mini, channel, { dtx: false }), incoming = new IncomingVoice(mini, channel);
-    const speaking = speak(outgoing, mini, await readSpeech()), recording = record(incoming, mini);
+    const speech = await readSpeech(), speaking = speak(outgoing, mini, speech), recording = record(incoming, mini);
+    ends.push(() => speaking.stop(), () => recording.stop(), () => outgoing.close(), () => incoming.close());
     const call = await p.call("talk", 2.8);
     speaking.stop();
     const heard = recording.stop(), { stats } = incoming;
@@ -164,11 +165,9 @@ test("Chromium to Node and back: each hears what came, bit for bit", async (brow
     );
     await assertPageHeard(call);
     const result = await assertHeard(mini, heard, packets, stats);
-    console.log(`in Node: ${result?.found} of ${result?.all} pieces bit for bit`);
+    if (result) console.log(`in Node: ${result.found} of ${result.all} pieces bit for bit`);
     assert.ok(stats.packets.taken > 20, `${stats.packets.taken} packets came to Node`);
-    outgoing.close();
-    incoming.close();
   } finally {
-    peer.close();
+    for (const end of ends.reverse()) end();
   }
 }, noBrowser || noPeers);

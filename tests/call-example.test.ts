@@ -17,6 +17,7 @@ import { noPeers } from "./support/peers.ts";
 import { picture } from "./support/picture.ts";
 
 const test = inBrowser({
+  live: true,
   microphone: fileURLToPath(new URL("../models/mini/it-cannot-complete.wav", TESTS)),
   args: LOOPBACK,
 });

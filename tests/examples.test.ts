@@ -9,7 +9,7 @@ import { example } from "./support/example.ts";
 import { TESTS } from "./support/files.ts";
 
 const ROOT = new URL("../", TESTS);
-const test = inBrowser({ microphone: fileURLToPath(new URL("models/mini/it-cannot-complete.wav", ROOT)) });
+const test = inBrowser({ live: true, microphone: fileURLToPath(new URL("models/mini/it-cannot-complete.wav", ROOT)) });
 
 /** What stands in an element. */
 const text = async (page: Page, id: string) => (await page.locator(`#${id}`).textContent())!.trim();

@@ -5,7 +5,7 @@ import { inBrowser } from "./support/browser.ts";
 import { nodesSite, unpack } from "./support/nodes-site.ts";
 import { lateness } from "./support/renders.ts";
 
-const test = inBrowser(), mini = await MimiModel.fromPretrained("mini"), { samplingRate } = mini.config;
+const test = inBrowser({ live: true }), mini = await MimiModel.fromPretrained("mini"), { samplingRate } = mini.config;
 
 for (
   const { sampleRate, isolated } of [{ sampleRate: 24000, isolated: true }, { sampleRate: 44100, isolated: false }]

@@ -25,8 +25,15 @@ test("a context without audioWorklet, and one that was not registered", async ()
   const model = await MimiModel.fromPretrained(testPath("models/tiny-hf"), { worker: true });
   await assert.rejects(registerMimi({ sampleRate: 24000 }, { model }), NotSupportedError);
   const addModule = () => Promise.resolve();
-  for (const context of [null, 5, "x"]) {
-    await assert.rejects(registerMimi(context as never, { model, addModule }), { code: "ERR_INVALID_ARGUMENT" });
+  for (const context of [null, undefined, 5, "x"]) {
+    const invalid = { code: "ERR_INVALID_ARGUMENT", message: /context must be an audio context/ };
+    await assert.rejects(registerMimi(context as never, { model }), invalid);
+    await assert.rejects(registerMimi(context as never, { model, addModule }), invalid);
+  }
+  const closed = { sampleRate: 24000, state: "closed" }, closing = { sampleRate: 24000, state: "running" };
+  const close = () => Promise.resolve(void (closing.state = "closed"));
+  for (const [context, add] of [[closed, addModule], [closing, close]] as const) {
+    await assert.rejects(registerMimi(context, { model, addModule: add }), { message: /the context is closed/ });
   }
   model.close();
   await assert.rejects(registerMimi({ sampleRate: 24000 }, { model }), { code: "ERR_INVALID_STATE" });

@@ -6,7 +6,7 @@ import type { Session } from "./pages/nodes.ts";
 import { inBrowser } from "./support/browser.ts";
 import { MINI, nodesSite, unpack } from "./support/nodes-site.ts";
 
-const test = inBrowser({ microphone: fileURLToPath(new URL("it-cannot-complete.wav", MINI)) });
+const test = inBrowser({ live: true, microphone: fileURLToPath(new URL("it-cannot-complete.wav", MINI)) });
 
 const mini = await MimiModel.fromPretrained("mini"), { frameSize, samplingRate } = mini.config;
 

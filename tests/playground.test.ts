@@ -21,7 +21,7 @@ const ROOT = fileURLToPath(new URL("../", TESTS)), SAMPLE = join(ROOT, "models/m
 const TINY = join(ROOT, "tests/models/tiny-hf");
 /** Bytes of code that a page needs before it loads a model. */
 const MOST_CODE = 200_000;
-const folder = await mkdtemp(join(tmpdir(), "mimi-site-")), test = inBrowser({ microphone: SAMPLE });
+const folder = await mkdtemp(join(tmpdir(), "mimi-site-")), test = inBrowser({ live: true, microphone: SAMPLE });
 const onGPU = inBrowser({ args: ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"] });
 after(() => rm(folder, { recursive: true, force: true }));
 

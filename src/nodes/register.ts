@@ -89,7 +89,7 @@ const registrations = new WeakMap<WorkletContext, Registration | OfflineRegistra
  * An offline context works in the same way; its worklet runs the codec itself.
  *
  * @throws {MimiTypeError} for an option that is not usable.
- * @throws {InvalidStateError} for a context that is closed, and for a model that is or, in a live context, does not run in a
+ * @throws {InvalidStateError} for a context or a model that is closed, and in a live context for a model that does not run in a
  *   worker.
  * @throws {NotSupportedError} where the context has no audio worklet: browsers have it in secure contexts only; and for an
  *   offline context, where the model's backend is not wasm.
@@ -119,13 +119,6 @@ export async function registerMimi(context: WorkletContext, options: RegisterOpt
       `${where}: the model must run in a worker; load it with fromPretrained(source, { worker: true }).`,
     );
   }
-  checkModelOpen(where, model);
-  if (!addModule && !context?.audioWorklet) {
-    throw new NotSupportedError(
-      `${where}: the context has no audioWorklet; browsers have it in secure contexts only: https or localhost. A minimal ` +
-        "context of standardized-audio-context needs the option addModule: addAudioWorkletModule.",
-    );
-  }
   if (typeof context !== "object" || context === null) {
     throw new MimiTypeError(
       "ERR_INVALID_ARGUMENT",
@@ -133,6 +126,13 @@ export async function registerMimi(context: WorkletContext, options: RegisterOpt
     );
   }
   checkContextOpen(where, context);
+  checkModelOpen(where, model);
+  if (!addModule && !context.audioWorklet) {
+    throw new NotSupportedError(
+      `${where}: the context has no audioWorklet; browsers have it in secure contexts only: https or localhost. A minimal ` +
+        "context of standardized-audio-context needs the option addModule: addAudioWorkletModule.",
+    );
+  }
   let loading = modules.get(context);
   if (!loading) {
     const add = addModule ?? ((context: WorkletContext, url: string) => context.audioWorklet!.addModule(url));
@@ -140,6 +140,8 @@ export async function registerMimi(context: WorkletContext, options: RegisterOpt
     loading.catch(() => modules.delete(context)); // to be tried again
   }
   await loading;
+  checkContextOpen(where, context); // meanwhile
+  checkModelOpen(where, model);
   if (isOffline) {
     const known = registrations.get(context);
     if (known?.model !== model) registrations.set(context, { model, offline: await OfflineModel.read(where, model) });

@@ -51,20 +51,22 @@ export function sidesOf(context: BaseAudioContext, node: AudioNode, n: number): 
 
 export const seconds = (n: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, n * 1000));
 
-/** Waits for what a test is about to happen; where it does not within 30 s, the test sees that. */
-export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  for (const end = performance.now() + 30_000; performance.now() < end && !(await condition());) await seconds(0.05);
+/** Waits until something is so. Throws where it is not within 30 s. */
+export async function until(condition: () => boolean | Promise<boolean>, what = `${condition}`): Promise<void> {
+  for (const end = performance.now() + 30_000; !(await condition()); await seconds(0.05)) {
+    if (performance.now() > end) throw new Error(`not within 30 s: ${what}`);
+  }
 }
 
-/** A figure that has stood still for half a second. */
+/** Waits until a figure has stood still for half a second, and returns it. Throws where it does not within 30 s. */
 export async function settled(figure: () => number | Promise<number>): Promise<number> {
   let last = await figure(), still = 0;
   await until(async () => {
     const now = await figure();
     still = now === last ? still + 1 : 0;
     last = now;
-    return still === 10;
-  });
+    return still > 10;
+  }, `${figure} stands still`);
   return last;
 }
 

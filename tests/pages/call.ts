@@ -154,8 +154,10 @@ export async function life(): Promise<Record<string, unknown>> {
   let hushed = 1;
   await until(() => (hushed = loudness()) < 0.005); // what was said before is heard
   const bytes = sent.traffic.sentBytes;
-  await seconds(1);
-  hushed = Math.max(hushed, loudness());
+  for (let i = 0; i < 10; i++) {
+    await seconds(0.1);
+    hushed = Math.max(hushed, loudness());
+  }
   const mutedBytes = sent.traffic.sentBytes - bytes, mutedState = sent.state;
   track.enabled = true;
   await until(() => !sent.muted);

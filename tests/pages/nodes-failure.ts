@@ -21,6 +21,8 @@ export { load };
 declare const globalThis: {
   /** Ends the worker as if it had crashed. */
   kill(): Promise<void>;
+  /** How many workers run. */
+  workers(): Promise<number>;
   /** Whether the server has the file of a path. */
   offer(path: string, there: boolean): Promise<void>;
   /** Gives the server the files of `by` for those of `path`. */
@@ -79,7 +81,7 @@ export async function hardRestart(): Promise<Record<string, unknown>> {
   await until(() => decoder.playedFrames > 6);
   await globalThis.kill();
   const first = await told(errors[0]), at = context.currentTime;
-  const before = decoder.stats;
+  const played = () => decoder.stats.playedSamples, before = await settled(played);
   await globalThis.offer("/worker.js", false);
   const noWorker = await failure(() => encoder.restart());
   await globalThis.offer("/worker.js", true);
@@ -92,10 +94,10 @@ export async function hardRestart(): Promise<Record<string, unknown>> {
   await Promise.all([encoder.restart(), decoder.restart(), decoder.restart()]);
   const resumed = context.currentTime, writable = decoder.writable.getWriter();
   await writable.write(Array.from({ length: 8 }, () => [5, 6, 7]));
-  await until(() => decoder.stats.playedSamples > before.playedSamples + 4 * 1920);
+  await until(() => played() > before + 4 * 1920);
   const { from, tracks: [track] } = await recording.stop();
   await context.suspend();
-  await settled(() => decoder.stats.playedSamples);
+  await settled(played);
   const after = decoder.stats, out = after.playedSamples + after.underrunSamples + after.idleSamples;
   const result = {
     first,
@@ -106,7 +108,7 @@ export async function hardRestart(): Promise<Record<string, unknown>> {
     still,
     closing: await closing,
     closed: await failure(() => left.enqueue([[1]])),
-    played: after.playedSamples - before.playedSamples,
+    played: after.playedSamples - before,
     out,
     since: Math.round(context.currentTime * 24000),
     silent: [at, resumed].map((t) => Math.round(t * 24000) - from),
@@ -133,18 +135,20 @@ export async function changedModel(): Promise<{ changed: string; back: string; c
   return { changed, back, codes: value!.codes.data.length };
 }
 
-/** The worker dies, and while a new one starts the model is closed. */
-export async function closedInRestart(): Promise<{ restarts: string[]; later: string; done: boolean }> {
+/** The worker dies, and while a new one is asked for, or starts, the model is closed. */
+export async function closedInRestart(starts: boolean): Promise<{ restarts: string[]; later: string }> {
   const context = await liveContext(24000), encoder = new MimiEncoderNode(context), errors = errorsOf(encoder);
   const decoder = new MimiDecoderNode(context), reader = encoder.readable.getReader();
   tone(context).connect(encoder).connect(decoder);
   await globalThis.kill();
   await told(errors);
+  await until(async () => await globalThis.workers() === 0);
   const restarts = [encoder, decoder].map((node) => failure(() => node.restart()));
+  if (starts) await until(async () => await globalThis.workers() > 0);
   model!.close();
-  let done = false;
-  while (!done) done = (await reader.read()).done;
-  const result = { restarts: await Promise.all(restarts), later: await failure(() => encoder.restart()), done };
+  while (!(await reader.read()).done);
+  const result = { restarts: await Promise.all(restarts), later: await failure(() => encoder.restart()) };
+  await until(async () => await globalThis.workers() === 0);
   await context.close();
   return result;
 }

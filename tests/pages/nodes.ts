@@ -364,9 +364,8 @@ export async function passThrough(): Promise<{ tracks: string[]; nonFinite: numb
   const ended = new Promise((resolve) => source.onended = resolve);
   source.start();
   await ended;
-  const counted = async () => (await encoder.getStats()).nonFiniteSamples;
-  await settled(counted);
-  const { tracks } = await recording.stop(), nonFinite = await counted();
+  const nonFinite = await settled(async () => (await encoder.getStats()).nonFiniteSamples);
+  const { tracks } = await recording.stop();
   encoder.close();
   await context.close();
   return { tracks: tracks.map(pack), nonFinite };

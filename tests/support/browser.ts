@@ -22,6 +22,11 @@ export interface BrowserOptions {
   microphone?: string;
   /** More arguments for Chromium. */
   args?: string[];
+  /**
+   * What the tests do is live. A machine that stands still for a second breaks that, so one that fails is tried once more from
+   * its start, and its first failure is printed; `MIMI_TRIES` is another number of tries.
+   */
+  live?: boolean;
   /** Milliseconds after which a test that does not end fails; default 2 minutes. */
   longest?: number;
 }
@@ -57,57 +62,49 @@ export interface TestBrowser {
   serve(site: Site, policy?: Policy): Promise<TestServer>;
 }
 
-/**
- * How often a test is tried. A machine that stands still for a second breaks what is live; what is broken fails every time. The
- * first failure is printed.
- */
-const TRIES = Number(process.env.MIMI_TRIES ?? 2);
+/** How often a live test is tried before it fails. */
+const TRIES = Math.max(1, Number(process.env.MIMI_TRIES) || 2);
 
 /**
  * A `test` whose bodies run in one Chromium; it starts with the first of them and is skipped by name where there is none, or for
- * another reason that a test gives. A body that fails is tried once more, from its start.
+ * another reason that a test gives.
  */
 export function inBrowser(
   options: BrowserOptions = {},
 ): (name: string, body: (browser: TestBrowser) => Promise<void>, skipped?: string | false) => void {
-  let browser: Promise<Browser> | undefined;
-  after(async () => await (await browser)?.close());
-  const longest = options.longest ?? 120_000;
+  const { live = false, longest = 120_000 } = options, tries = live ? TRIES : 1;
+  let browser: Browser | undefined;
+  after(async () => await browser?.close());
   return (name, body, skipped = noBrowser) => {
     const title = `${name}${skipped ? ` (skipped: ${skipped})` : ""}`;
-    test(title, { skip: skipped, timeout: TRIES * longest + 60_000 }, async () => {
-      for (let left = TRIES - 1;; left--) {
-        const running = await (browser ??= launch(options));
+    test(title, { skip: skipped, timeout: tries * longest + 60_000 }, async ({ signal }) => {
+      for (let left = tries - 1;; left--) {
+        if (!browser?.isConnected()) browser = await launch(options);
         try {
-          return await limited(running, body, longest);
+          return await limited(browser, body, longest);
         } catch (error) {
-          if (!running.isConnected()) browser = undefined;
-          if (left <= 0) throw error;
-          console.warn(`${name}: once more, after`, error);
+          if (left === 0 || signal.aborted) throw error;
+          console.warn(`${name}: tried once more, after`, error);
         }
       }
     });
   };
 }
 
-/** Runs a body, and closes the browser where that takes too long. */
+/** Runs a body; where that takes too long, its browser is closed. */
 async function limited(
   browser: Browser,
   body: (browser: TestBrowser) => Promise<void>,
   longest: number,
 ): Promise<void> {
-  let late = false;
-  const timer = setTimeout(() => {
-    late = true;
-    void browser.close();
-  }, longest);
-  try {
-    await run(browser, body);
-  } catch (cause) {
-    throw late ? new Error(`no end within ${longest / 1000} s`, { cause }) : cause;
-  } finally {
-    clearTimeout(timer);
-  }
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const limit = new Promise<"late">((resolve) => timer = setTimeout(resolve, longest, "late")),
+    running = run(browser, body);
+  const outcome = await Promise.race([running, limit]).finally(() => clearTimeout(timer));
+  if (outcome !== "late") return;
+  running.catch(() => {}); // its browser is gone
+  await browser.close();
+  throw new Error(`no end within ${longest / 1000} s`);
 }
 
 /** Arguments with which peer connections use the machine's own address, and say so. */
@@ -189,7 +186,7 @@ async function run(browser: Browser, body: (browser: TestBrowser) => Promise<voi
     throw error;
   } finally {
     for (const server of servers) await server.close();
-    for (const context of contexts) await context.close().catch(() => {}); // with a browser that is gone
+    if (browser.isConnected()) { for (const context of contexts) await context.close(); }
   }
 }
 

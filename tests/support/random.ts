@@ -14,8 +14,11 @@ export interface Random {
   floats(n: number, scale?: number): Float32Array;
 }
 
+/** One for all of a process, so that a test that is tried again meets the same numbers. */
+const SEED = Number(process.env.SEED) || Date.now() % 1e9;
+
 /** mulberry32 */
-export function random(name: string, seed: number = Number(process.env.SEED) || Date.now() % 1e9): Random {
+export function random(name: string, seed: number = SEED): Random {
   console.log(`${name}: seed ${seed}`);
   let s = seed | 0;
   const next = () => {
