@@ -87,7 +87,7 @@ export async function callHere(
     const { frames } = await received.getStats();
     return reports.length >= 2 && reports.some((report) => report.loss > 0.15) && frames.recovered > 5;
   });
-  const { tracks: [track] } = await recording.stop(), stats = await received.getStats();
+  const stats = await received.getStats(), { tracks: [track] } = await recording.stop(); // whatever is counted is recorded
   const { kind } = received.track, said = states.map((each) => [...each]);
   sent.close();
   received.close();
@@ -122,7 +122,7 @@ export async function talk(n: number): Promise<Heard & { states: string[][]; rep
   const sent = await sendVoice(await speech(context), channel, { model: model!, context, dtx: false });
   const states = [statesOf(sent), heard];
   await seconds(n);
-  const { tracks: [track] } = await recording.stop(), stats = await received.getStats(), { report } = sent;
+  const stats = await received.getStats(), { tracks: [track] } = await recording.stop(), { report } = sent;
   const said = states.map((each) => [...each]);
   sent.close();
   received.close();
