@@ -22,7 +22,7 @@ import {
   type VoiceChannel,
   webTransportChannel,
 } from "../src/call/mod.ts";
-import { seconds } from "./support/call.ts";
+import { seconds, until } from "./support/wait.ts";
 
 /** The vendors' own clients are what the adapters take; checked by the compiler. */
 export const TYPES: [
@@ -46,17 +46,17 @@ async function talkOver(here: VoiceChannel, there: VoiceChannel, close: () => vo
   const outgoing = new OutgoingVoice(mini, here, { dtx: false }), incoming = new IncomingVoice(mini, there);
   const frames: number[][] = [];
   incoming.addEventListener("frame", ({ detail }) => frames.push([...detail.codes]));
-  for (let i = 0; i < 1000 && here.readyState !== 1 && here.readyState !== "open"; i++) await seconds(0.01);
+  await until(() => here.readyState === 1 || here.readyState === "open");
   for (let i = 0; i < 6; i++) {
     outgoing.send({ data: Uint16Array.from({ length: 8 }, (_, k) => 10 * i + k), shape: [1, 8, 1] }, -20);
     await seconds(0.03);
   }
-  for (let i = 0; i < 1000 && (outgoing.state !== "connected" || frames.length < 6); i++) await seconds(0.01);
+  await until(() => outgoing.state === "connected" && frames.length >= 6);
   assert.deepEqual([outgoing.state, incoming.state], ["connected", "connected"]);
   assert.deepEqual(frames, Array.from({ length: 6 }, (_, i) => Array.from({ length: 8 }, (_, k) => 10 * i + k)));
   assert.equal(here.bufferedAmount, 0);
   close();
-  for (let i = 0; i < 1000 && outgoing.state !== "disconnected"; i++) await seconds(0.01);
+  await until(() => outgoing.state === "disconnected");
   assert.equal(outgoing.state, "disconnected");
   outgoing.close();
   incoming.close();

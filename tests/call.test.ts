@@ -14,7 +14,8 @@ import {
 import { PlayClock } from "../src/call/clock.ts";
 import { readWav } from "../src/file/wav.ts";
 import { formatRefuse } from "../src/rtc/packets.ts";
-import { assertHeard, assertLossTold, channelPair, levelOfFrame, seconds } from "./support/call.ts";
+import { assertHeard, assertLossTold, channelPair, levelOfFrame } from "./support/call.ts";
+import { seconds } from "./support/wait.ts";
 import { dropper } from "./support/drops.ts";
 import { TESTS } from "./support/files.ts";
 import { random } from "./support/random.ts";

@@ -9,6 +9,9 @@ export function pack(values: Float32Array | Uint16Array): string {
   return btoa(parts.join(""));
 }
 
+/** Samples of a frame. */
+export const FRAME = 1920;
+
 export interface NodeEvent {
   type: string;
   timestamp: number;
@@ -47,27 +50,6 @@ export function sidesOf(context: BaseAudioContext, node: AudioNode, n: number): 
     splitter.connect(side, c);
     return side;
   });
-}
-
-export const seconds = (n: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, n * 1000));
-
-/** Waits until something is so. Throws where it is not within 30 s. */
-export async function until(condition: () => boolean | Promise<boolean>, what = `${condition}`): Promise<void> {
-  for (const end = performance.now() + 30_000; !(await condition()); await seconds(0.05)) {
-    if (performance.now() > end) throw new Error(`not within 30 s: ${what}`);
-  }
-}
-
-/** Waits until a figure has stood still for half a second, and returns it. Throws where it does not within 30 s. */
-export async function settled(figure: () => number | Promise<number>): Promise<number> {
-  let last = await figure(), still = 0;
-  await until(async () => {
-    const now = await figure();
-    still = now === last ? still + 1 : 0;
-    last = now;
-    return still > 10;
-  }, `${figure} stands still`);
-  return last;
 }
 
 /** Of all nodes of a test. */

@@ -8,7 +8,8 @@ import {
 } from "../../src/call/mod.ts";
 import type { VoiceReport } from "../../src/rtc/mod.ts";
 import { dropper } from "../support/drops.ts";
-import { failure, liveContext, load, model, pack, Recording, seconds, until } from "./audio.ts";
+import { seconds, until } from "../support/wait.ts";
+import { failure, liveContext, load, model, pack, Recording } from "./audio.ts";
 
 export { load };
 

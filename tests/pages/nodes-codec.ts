@@ -1,6 +1,7 @@
 /** Codec nodes in a live context. */
 import { type CodecStats, MimiCodecNode } from "../../src/nodes/mod.ts";
-import { errorsOf, liveContext, load, pack, Recording, seconds } from "./audio.ts";
+import { seconds } from "../support/wait.ts";
+import { errorsOf, liveContext, load, pack, Recording } from "./audio.ts";
 
 export { load };
 

@@ -1,19 +1,8 @@
 /** What tests ask of nodes that fail, or whose context or model goes away, in a page. */
 import { MimiModel } from "../../mod.ts";
 import { MimiDecoderNode, MimiEncoderNode, registerMimi } from "../../src/nodes/mod.ts";
-import {
-  errorsOf,
-  failure,
-  liveContext,
-  load,
-  model,
-  pack,
-  Recording,
-  seconds,
-  settled,
-  tone,
-  until,
-} from "./audio.ts";
+import { seconds, settled, until } from "../support/wait.ts";
+import { errorsOf, failure, FRAME, liveContext, load, model, pack, Recording, tone } from "./audio.ts";
 
 export { load };
 
@@ -94,7 +83,7 @@ export async function hardRestart(): Promise<Record<string, unknown>> {
   await Promise.all([encoder.restart(), decoder.restart(), decoder.restart()]);
   const resumed = context.currentTime, writable = decoder.writable.getWriter();
   await writable.write(Array.from({ length: 8 }, () => [5, 6, 7]));
-  await until(() => played() > before + 4 * 1920);
+  await until(() => played() > before + 4 * FRAME);
   const { from, tracks: [track] } = await recording.stop();
   await context.suspend();
   await settled(played);

@@ -1,20 +1,8 @@
 /** What tests ask of streams of frames, and of the channels and stretches of an encoder's input, in a page. */
 import { AudioCodes } from "../../mod.ts";
 import { type EncodedFrame, MimiDecoderNode, MimiEncoderNode } from "../../src/nodes/mod.ts";
-import {
-  failure,
-  liveContext,
-  load,
-  logEvents,
-  type NodeEvent,
-  pack,
-  Recording,
-  seconds,
-  settled,
-  sidesOf,
-  tone,
-  until,
-} from "./audio.ts";
+import { seconds, settled, until } from "../support/wait.ts";
+import { failure, liveContext, load, logEvents, type NodeEvent, pack, Recording, sidesOf, tone } from "./audio.ts";
 
 export { load, type NodeEvent };
 

@@ -8,9 +8,11 @@ import {
   MimiEncoderNode,
   registerMimi,
 } from "../../src/nodes/mod.ts";
+import { seconds, settled, until } from "../support/wait.ts";
 import {
   errorsOf,
   failure,
+  FRAME,
   liveContext,
   load,
   logEvents,
@@ -19,11 +21,8 @@ import {
   pack,
   peak,
   Recording,
-  seconds,
-  settled,
   sidesOf,
   tone,
-  until,
 } from "./audio.ts";
 
 export { load, type NodeEvent };
@@ -204,16 +203,16 @@ export async function wiring(): Promise<unknown> {
   for (const [encoder, decoder] of pairs.slice(0, 3)) source.connect(encoder).connect(decoder);
   pairs[3][0].connect(pairs[3][1]);
   source.connect(pairs[3][0]);
-  const [encoder, decoder] = pairs[0], frame = 1920;
+  const [encoder, decoder] = pairs[0];
   const played = (i = 0) => pairs[i][1].stats.playedSamples;
-  await until(() => pairs.every((_, i) => played(i) > 4 * frame));
+  await until(() => pairs.every((_, i) => played(i) > 4 * FRAME));
   const linked = played();
   encoder.disconnect(decoder);
   const undone = await settled(() => played());
   await seconds(0.3);
   const still = played() === undone;
   encoder.connect(decoder);
-  await until(() => played() > undone + frame);
+  await until(() => played() > undone + FRAME);
   const again = played();
   encoder.disconnect();
   const silent = await settled(() => played());
@@ -224,7 +223,7 @@ export async function wiring(): Promise<unknown> {
   await seconds(0.3);
   const slept = played(1) === asleep;
   await context.resume();
-  await until(() => played(1) > asleep + frame);
+  await until(() => played(1) > asleep + FRAME);
   const awake = played(1) - asleep;
   const { tracks } = await recording.stop(), stats = pairs.map(([, decoder]) => decoder.stats);
   for (const node of pairs.flat()) node.close();
@@ -332,7 +331,7 @@ export async function death(
   source.connect(encoder).connect(decoder);
   const recording = new Recording(context, [encoder, decoder]);
   const played = () => decoder.stats.playedSamples;
-  await until(() => played() > 4 * 1920);
+  await until(() => played() > 4 * FRAME);
   const before = played();
   await kill();
   await until(() => [...errors, otherErrors].every((each) => each.length > 0));
@@ -342,7 +341,7 @@ export async function death(
   ];
   const dead = await settled(played);
   await Promise.all([encoder.restart(), decoder.restart(), other.restart()]);
-  await until(() => played() > dead + 4 * 1920);
+  await until(() => played() > dead + 4 * FRAME);
   const after = played(), { tracks: [, track] } = await recording.stop();
   const encoded = (await model!.encode(new Float32Array(5000))).audioCodes.shape;
   for (const node of [encoder, decoder, other]) node.close();

@@ -7,8 +7,6 @@ import { levelOf } from "../../src/core/level.ts";
 import { parsePacket } from "../../src/rtc/packets.ts";
 import type { VoiceReceiverStats } from "../../src/rtc/mod.ts";
 
-export const seconds = (n: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, n * 1000));
-
 /** One side of a channel in memory. */
 export class MemoryChannel extends EventTarget implements VoiceChannel {
   readyState = "open";
